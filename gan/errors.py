@@ -1,0 +1,40 @@
+"""What can go wrong in a way that a person can mend. Each error is one sentence, in both languages."""
+
+from __future__ import annotations
+
+from gan.texts import say
+
+
+class CantingError(Exception):
+    """An error that carries the key of its sentence in ``gan/texts`` and the values that fill it."""
+
+    def __init__(self, key: str, **values: object) -> None:
+        super().__init__(key, values)
+        self.key, self.values = key, values
+
+    def say(self, language: str = "en") -> str:
+        """The sentence in ``language``."""
+        return say(self.key, language, **self.values)
+
+    def __str__(self) -> str:
+        return self.say()
+
+
+class PictureError(CantingError):
+    """A file that is not a picture Canting can use."""
+
+
+class CheckpointError(CantingError):
+    """A model folder that is missing, incomplete or does not fit its network."""
+
+
+class RequestError(CantingError, ValueError):
+    """A seed, count, label or other argument out of range."""
+
+
+class DataError(CantingError):
+    """Training data that is missing, unreadable or unsuitable."""
+
+
+class RunError(CantingError):
+    """A training run that cannot be started, found or continued."""

@@ -1,0 +1,28 @@
+"""Every setting that comes from the environment, read in one place."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VERSION = "0.1.0"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _folder(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or ROOT / default).expanduser().resolve()
+
+
+def data_folder() -> Path:
+    """Where data sets lie: ``CANTING_DATA``, else ``data/`` beside the code."""
+    return _folder("CANTING_DATA", "data")
+
+
+def checkpoints_folder() -> Path:
+    """Where models lie, one folder each: ``CANTING_CHECKPOINTS``, else ``checkpoints/``."""
+    return _folder("CANTING_CHECKPOINTS", "checkpoints")
+
+
+def runs_folder() -> Path:
+    """Where training runs are kept: ``CANTING_RUNS``, else ``runs/``."""
+    return _folder("CANTING_RUNS", "runs")

@@ -1,0 +1,265 @@
+"""The one loop that trains every generative adversarial recipe.
+
+All randomness of a step (batch, crops, latents, augmentation, dropout, margins) comes from seeds made of the
+recipe's seed, the step and the process's rank: a resumed run needs no generator states to go on exactly.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torchvision.utils import make_grid
+
+from gan import nets
+from gan.nets.common import add_spectral_norm, bake_spectral_norm
+from training.data.pictures import PictureSet, draw_batch, mix, order
+from training.diffaug import diff_augment
+from training.ema import Ema
+from training.losses import LOSSES, discriminator_loss, generator_loss
+from training.projected import ProjectedDiscriminator
+from training.recipes import GanRecipe
+from training.runs import Run
+
+SAMPLE_COUNT = 36
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why, and everything up to the last save is kept."""
+
+
+def precision(wanted: str, device: torch.device) -> str:
+    """accelerate's name for the precision: "bf16" where asked for or, on "auto", where the hardware computes in it."""
+    if wanted == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return "bf16" if fast else "no"
+    return {"bfloat16": "bf16", "float32": "no"}[wanted]
+
+
+class GanTrainer:
+    """Networks, optimizers and data of one run.
+
+    Args:
+        recipe: what to train and how.
+        data: the training pictures.
+        run: where it is kept.
+    """
+
+    def __init__(self, recipe: GanRecipe, data: PictureSet, run: Run) -> None:
+        self.recipe, self.data, self.run = recipe, data, run
+        mixed = precision(recipe.precision, Accelerator().device)
+        self.accelerator = Accelerator(mixed_precision=mixed)
+        self.device = self.accelerator.device
+        torch.manual_seed(recipe.seed)
+        self.generator = nets.build(nets.GENERATORS, recipe.network, recipe.network_args)
+        if recipe.start:
+            self.start_from(recipe.start)
+        self.discriminators = nn.ModuleDict(
+            {
+                name: ProjectedDiscriminator(**arguments)
+                if name == "projected"
+                else nets.build(nets.DISCRIMINATORS, name, arguments)
+                for name, arguments in recipe.discriminators.items()
+            }
+        )
+        if "g" in recipe.spectral:
+            add_spectral_norm(self.generator)
+        if "d" in recipe.spectral:
+            add_spectral_norm(self.discriminators)
+        for net in (self.generator, self.discriminators):
+            net.to(self.device, memory_format=torch.channels_last)
+        self.ema = Ema(self.generator, recipe.ema)
+        self.optimizer_g = torch.optim.Adam(self.generator.parameters(), recipe.rate_g, recipe.betas)
+        trained = [p for p in self.discriminators.parameters() if p.requires_grad]
+        self.optimizer_d = torch.optim.Adam(trained, recipe.rate_d, recipe.betas)
+        self.loss = LOSSES[recipe.loss]
+        self.step = 0
+        self.seconds = 0.0
+
+    def start_from(self, name: str) -> None:
+        """Begin with the generator, and where it fits the discriminator, of a checkpoint."""
+        from gan.checkpoint import load_generator
+
+        self.generator.load_state_dict(load_generator(name).state_dict())
+
+    # One step ---------------------------------------------------------------------------------------------------
+
+    def reals(self, micro: int) -> tuple[Tensor, Tensor | None]:
+        """The pictures and labels of this step's ``micro``-th batch on this process."""
+        recipe, accelerator = self.recipe, self.accelerator
+        part = micro * accelerator.num_processes + accelerator.process_index
+        per_step = recipe.batch * recipe.accumulate * accelerator.num_processes
+        indices = order(len(self.data), recipe.batch, self.step * per_step + part * recipe.batch, recipe.seed)
+        generator = torch.Generator().manual_seed(mix(recipe.seed, self.step, part, 1))
+        pictures = draw_batch(self.data, indices, recipe.resolution, recipe.crop, recipe.flip, generator)
+        labels = self.data.labels[indices].to(self.device) if self.generator.classes else None
+        return pictures.to(self.device, memory_format=torch.channels_last), labels
+
+    def fakes(self, count: int, labels: Tensor | None) -> Tensor:
+        """Fresh generated pictures with their graph."""
+        latents = torch.randn(count, self.generator.latent_size, device=self.device)
+        return self.generator(latents, labels)
+
+    def views(self, pictures: Tensor) -> dict[str, Any]:
+        """Augmented pictures as each discriminator wants them: as they are, or as frozen features."""
+        augmented = diff_augment(pictures, self.recipe.augment)
+        return {
+            name: d.project(augmented) if hasattr(d, "project") else augmented
+            for name, d in self.discriminators.items()
+        }
+
+    def logits(self, views: dict[str, Any], labels: Tensor | None) -> list[Tensor]:
+        return [logit for name, d in self.discriminators.items() for logit in d(views[name], labels)]
+
+    def train_step(self) -> dict[str, float]:
+        """One update of the discriminators, then one of the generator, on the same generated pictures."""
+        recipe = self.recipe
+        torch.manual_seed(mix(recipe.seed, self.step, self.accelerator.process_index, 2))
+        self.generator.train()
+        self.discriminators.train()
+        totals = {"d_loss": 0.0, "g_loss": 0.0, "d_real": 0.0, "d_fake": 0.0}
+        scale = 1 / recipe.accumulate
+
+        self.optimizer_d.zero_grad()
+        for micro in range(recipe.accumulate):
+            real, labels = self.reals(micro)
+            with self.accelerator.autocast():
+                fake_views = self.views(self.fakes(len(real), labels))
+                with torch.no_grad():
+                    real_views = self.views(real)
+                reconstruction = real.new_zeros(())
+                real_logits: list[Tensor] = []
+                for name, d in self.discriminators.items():
+                    if recipe.reconstruction and hasattr(d, "decode_whole"):
+                        logits, lost = d(real_views[name], labels, reconstruct=True)
+                        reconstruction = reconstruction + lost
+                    else:
+                        logits = d(real_views[name], labels)
+                    real_logits += logits
+                fake_logits = self.logits({k: detached(v) for k, v in fake_views.items()}, labels)
+                loss = discriminator_loss(self.loss, real_logits, fake_logits)
+            ((loss + recipe.reconstruction * reconstruction) * scale).backward()
+            totals["d_loss"] += loss.item() * scale
+            totals["d_real"] += torch.cat([x.flatten() for x in real_logits]).mean().item() * scale
+            totals["d_fake"] += torch.cat([x.flatten() for x in fake_logits]).mean().item() * scale
+        self.apply(self.optimizer_d)
+
+        self.optimizer_g.zero_grad()
+        self.discriminators.requires_grad_(False)
+        for micro in range(recipe.accumulate):
+            with self.accelerator.autocast():
+                # Holding every graph of an accumulated step would cost its memory: draw anew instead.
+                if recipe.accumulate > 1:
+                    _, labels = self.reals(micro) if self.generator.classes else (None, None)
+                    fake_views = self.views(self.fakes(recipe.batch, labels))
+                loss = generator_loss(self.loss, self.logits(fake_views, labels))
+            (loss * scale).backward()
+            totals["g_loss"] += loss.item() * scale
+        self.discriminators.requires_grad_(True)
+        self.apply(self.optimizer_g)
+        self.ema.update(self.generator, self.step)
+        self.step += 1
+        if not all(math.isfinite(value) for value in totals.values()):
+            raise TrainingError(f"The losses are no longer finite at step {self.step}: {totals}.")
+        return totals
+
+    def apply(self, optimizer: torch.optim.Optimizer) -> None:
+        """Average the gradients over the processes and step."""
+        if self.accelerator.num_processes > 1:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+        optimizer.step()
+
+    # The whole run ----------------------------------------------------------------------------------------------
+
+    def train(self, on_step: Callable[[GanTrainer, dict[str, float]], None] | None = None) -> None:
+        """Go on to the recipe's last step, saving on its schedule. ``on_step`` may raise KeyboardInterrupt to stop."""
+        recipe = self.recipe
+        self.restore()
+        begun = time.monotonic() - self.seconds
+        if self.step == 0:
+            self.save_samples()
+        while self.step < recipe.steps:
+            values = self.train_step()
+            self.seconds = time.monotonic() - begun
+            last = self.step == recipe.steps
+            if self.accelerator.is_main_process:
+                if self.step % 10 == 0 or last:
+                    images = self.step * recipe.batch * recipe.accumulate * self.accelerator.num_processes
+                    rounded = {name: round(value, 5) for name, value in values.items()}
+                    self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
+                if self.step % recipe.snapshot_every == 0 or last:
+                    self.save_samples()
+                    self.run.save_snapshot(self.step, self.averaged().state_dict())
+                if self.step % recipe.save_every == 0 or last:
+                    self.save()
+            if on_step:
+                on_step(self, values)
+
+    def averaged(self) -> nn.Module:
+        """The moving average with plain weights, as it ships."""
+        return bake_spectral_norm(copy.deepcopy(self.ema.average))
+
+    @torch.inference_mode()
+    def save_samples(self) -> None:
+        """A grid of the same latents each time, under ``samples/``."""
+        draw = torch.Generator().manual_seed(mix(self.recipe.seed, 3))
+        latents = torch.randn(SAMPLE_COUNT, self.generator.latent_size, generator=draw)
+        labels = torch.arange(SAMPLE_COUNT) % self.generator.classes if self.generator.classes else None
+        torch.manual_seed(mix(self.recipe.seed, 4))
+        pictures = torch.cat(
+            [
+                self.ema.average(latents[i : i + 12].to(self.device), None if labels is None else labels[i : i + 12])
+                for i in range(0, SAMPLE_COUNT, 12)
+            ]
+        )
+        from torchvision.transforms.functional import to_pil_image
+
+        from training.runs import atomic
+
+        grid = make_grid(pictures.float().cpu() * 0.5 + 0.5, nrow=6, padding=2).clamp(0, 1)
+        with atomic(self.run.folder / "samples" / f"step-{self.step:06d}.png") as path:
+            to_pil_image(grid).save(path, "PNG")
+
+    def save(self) -> None:
+        """Write the training state."""
+        self.run.save_state(
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "generator": self.generator.state_dict(),
+                "discriminators": self.discriminators.state_dict(),
+                "ema": self.ema.average.state_dict(),
+                "optimizer_g": self.optimizer_g.state_dict(),
+                "optimizer_d": self.optimizer_d.state_dict(),
+            }
+        )
+
+    def restore(self) -> None:
+        """Take up the run's saved state, if there is one."""
+        state = self.run.load_state()
+        if state is None:
+            return
+        self.generator.load_state_dict(state["generator"])
+        self.discriminators.load_state_dict(state["discriminators"])
+        self.ema.average.load_state_dict(state["ema"])
+        self.optimizer_g.load_state_dict(state["optimizer_g"])
+        self.optimizer_d.load_state_dict(state["optimizer_d"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.run.forget_after(self.step)
+
+
+def detached(view: Any) -> Any:
+    """The same tensor, or list of tensors, cut from its graph."""
+    return [x.detach() for x in view] if isinstance(view, list) else view.detach()

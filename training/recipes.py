@@ -1,0 +1,93 @@
+"""What is trained how: the one place to read it. Each recipe is a frozen dataclass; `fit --set key=value` changes a
+field for one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class GanRecipe:
+    """One generative adversarial training.
+
+    Attributes:
+        name: of the recipe and of the checkpoint it makes.
+        report: R1 to R5, the report it stands for.
+        source: the data, a name that ``training.data`` opens.
+        network: the generator's family in ``gan.nets``; ``network_args`` are its arguments.
+        discriminators: families with their arguments: the network's own, ``projected``, or both (losses are summed).
+        loss: a key of ``training.losses.LOSSES``.
+        crop: random square crops as shares of the short side, None for the centre square.
+        flip: mirror half of the pictures.
+        augment: DiffAugment policies, on reals and fakes.
+        rate_g, rate_d: Adam's learning rates (different ones: TTUR, Heusel et al. 2017).
+        betas: Adam's.
+        batch: pictures a forward pass; ``accumulate`` passes make one step.
+        ema: decay of the generator's moving average, which is what ships.
+        spectral: "", "d", "g" or "gd": which networks' weights are spectrally normalised.
+        reconstruction: weight of the auto-encoding discriminator's reconstruction loss.
+        start: a checkpoint whose generator the training starts from.
+        precision: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
+        steps: of the whole training.
+        save_every: steps between saved states; ``snapshot_every`` between generators kept for judging.
+    """
+
+    name: str
+    report: str
+    source: str
+    network: str
+    network_args: dict = field(default_factory=dict)
+    discriminators: dict[str, dict] = field(default_factory=dict)
+    resolution: int = 256
+    loss: str = "hinge"
+    crop: tuple[float, float] | None = None
+    flip: bool = False
+    augment: tuple[str, ...] = ()
+    rate_g: float = 2e-4
+    rate_d: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    batch: int = 8
+    accumulate: int = 1
+    ema: float = 0.999
+    spectral: str = ""
+    reconstruction: float = 1.0
+    start: str = ""
+    precision: str = "auto"
+    seed: int = 0
+    steps: int = 1000
+    save_every: int = 250
+    snapshot_every: int = 250
+    about: str = ""
+
+
+def batik(name: str, source: str, flip: bool, steps: int, start: str = "", **changes) -> GanRecipe:
+    """The best batik recipe so far: a lean FastGAN generator against a projected discriminator."""
+    return GanRecipe(
+        name=name,
+        report="R1",
+        source=source,
+        network="fastgan",
+        network_args={"resolution": 256, "width": 24, "noise": False},
+        discriminators={"projected": {}},
+        loss="hinge",
+        crop=(0.6, 1.0),
+        flip=flip,
+        augment=("color", "translation", "small-cutout"),
+        betas=(0.0, 0.99),
+        batch=8,
+        ema=0.998,
+        spectral="gd",
+        start=start,
+        steps=steps,
+        **changes,
+    )
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        batik("batik-parang", "batik-gan/batik-parang", flip=False, steps=20_000),
+        batik("batik-megamendung", "batik-gan/batik-megamendung", flip=True, steps=20_000),
+        batik("batik-kawung", "batik-gan/batik-kawung", flip=True, steps=10_000, start="batik-parang"),
+    )
+}

@@ -1,0 +1,153 @@
+"""A run directory: what a training leaves on disk, so that a kill at any moment loses only the work since the last
+save.
+
+    run.json         the recipe and when the run began
+    state.safetensors  everything needed to go on exactly: networks, optimizers, EMA, step
+    metrics.jsonl    one JSON object a line: step, seconds, images, losses, figures
+    log.txt          what was printed
+    samples/         step-000500.png: the same latents over time
+    snapshots/       step-000500.safetensors: the averaged generator, half precision
+
+Every file is written whole under another name, flushed, and renamed into place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+class RunError(RuntimeError):
+    """A run directory that cannot be used, with a sentence that says why."""
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; on leaving without an error it becomes ``path``, durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files that only their owner reads.
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def flatten(value: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
+    """Split nested dicts and lists into tensors by path, and the same structure with paths in the tensors' place."""
+    if isinstance(value, Tensor):
+        return {prefix: value.detach().cpu().contiguous()}, {"tensor": prefix}
+    if isinstance(value, dict):
+        parts = [(key, flatten(item, f"{prefix}/{key}")) for key, item in value.items()]
+        tensors = {name: tensor for _, (found, _) in parts for name, tensor in found.items()}
+        return tensors, {"dict": [[key, shape] for key, (_, shape) in parts]}
+    if isinstance(value, list | tuple):
+        parts = [flatten(item, f"{prefix}/{i}") for i, item in enumerate(value)]
+        return {name: t for found, _ in parts for name, t in found.items()}, {"list": [shape for _, shape in parts]}
+    return {}, {"value": value}
+
+
+def unflatten(tensors: dict[str, Tensor], shape: Any) -> Any:
+    """The inverse of :func:`flatten` (tuples come back as lists)."""
+    kind, content = next(iter(shape.items()))
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: unflatten(tensors, item) for key, item in content}
+    if kind == "list":
+        return [unflatten(tensors, item) for item in content]
+    return content
+
+
+class Run:
+    """One run directory. Creating the object touches nothing on disk."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.state_file = self.folder / "state.safetensors"
+        self.metrics_file = self.folder / "metrics.jsonl"
+
+    def create(self, recipe: Any, **facts: Any) -> None:
+        """Write ``run.json``. Raises RunError if the folder already holds a run."""
+        if (self.folder / "run.json").exists():
+            raise RunError(f"{self.folder} already holds a run: resume it, or choose another folder.")
+        self.write_json("run.json", {"kind": type(recipe).__name__, "recipe": asdict(recipe), **facts})
+
+    def read(self) -> dict[str, Any]:
+        """The contents of ``run.json``. Raises RunError when it is not there or not readable."""
+        try:
+            return json.loads((self.folder / "run.json").read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.folder} holds no run that can be read ({error}).") from error
+
+    def write_json(self, name: str, content: Any) -> None:
+        with atomic(self.folder / name) as path:
+            path.write_text(json.dumps(content, indent=1))
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Store nested dicts and lists of tensors and plain values as one safetensors file."""
+        tensors, shape = flatten(state)
+        with atomic(self.state_file) as path:
+            save_file(tensors, path, metadata={"shape": json.dumps(shape)})
+
+    def load_state(self) -> dict[str, Any] | None:
+        """What :meth:`save_state` stored last; None before the first save."""
+        if not self.state_file.exists():
+            return None
+        from safetensors import safe_open
+
+        try:
+            with safe_open(self.state_file, "pt") as stored:
+                shape = json.loads(stored.metadata()["shape"])
+            return unflatten(load_file(self.state_file), shape)
+        except Exception as error:
+            raise RunError(f"{self.state_file} cannot be read: {error}") from error
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics lines later than ``step``: they will be written again by the resumed run."""
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        with atomic(self.metrics_file) as path:
+            path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def add_metrics(self, **values: float) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.metrics_file, "a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def metrics(self) -> list[dict[str, float]]:
+        """All whole lines of ``metrics.jsonl``; a line cut off by a kill is left out."""
+        lines = []
+        if self.metrics_file.exists():
+            for line in self.metrics_file.read_text().splitlines():
+                with contextlib.suppress(ValueError):
+                    lines.append(json.loads(line))
+        return lines
+
+    def save_snapshot(self, step: int, weights: dict[str, Tensor]) -> Path:
+        """Store weights in half precision under ``snapshots/`` and return the file's path."""
+        path = self.folder / "snapshots" / f"step-{step:06d}.safetensors"
+        half = {k: v.detach().cpu().to(torch.float16) if v.is_floating_point() else v for k, v in weights.items()}
+        with atomic(path) as temporary:
+            save_file({k: v.contiguous() for k, v in half.items()}, temporary)
+        return path
+
+    def snapshots(self) -> list[Path]:
+        """Snapshot files, oldest first."""
+        return sorted((self.folder / "snapshots").glob("step-*.safetensors"))
