@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from gan import nets
+from gan.files import atomic
 from gan.nets.common import add_spectral_norm, bake_spectral_norm
 from training.data.pictures import PictureSet, draw_batch, mix, order
 from training.diffaug import diff_augment
@@ -224,10 +226,6 @@ class GanTrainer:
                 for i in range(0, SAMPLE_COUNT, 12)
             ]
         )
-        from torchvision.transforms.functional import to_pil_image
-
-        from training.runs import atomic
-
         grid = make_grid(pictures.float().cpu() * 0.5 + 0.5, nrow=6, padding=2).clamp(0, 1)
         with atomic(self.run.folder / "samples" / f"step-{self.step:06d}.png") as path:
             to_pil_image(grid).save(path, "PNG")

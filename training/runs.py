@@ -15,38 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-
-class RunError(RuntimeError):
-    """A run directory that cannot be used, with a sentence that says why."""
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; on leaving without an error it becomes ``path``, durably."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        # mkstemp makes files that only their owner reads.
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from gan.checkpoint import save_weights
+from gan.errors import RunError
+from gan.files import atomic
 
 
 def flatten(value: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
@@ -86,7 +64,7 @@ class Run:
     def create(self, recipe: Any, **facts: Any) -> None:
         """Write ``run.json``. Raises RunError if the folder already holds a run."""
         if (self.folder / "run.json").exists():
-            raise RunError(f"{self.folder} already holds a run: resume it, or choose another folder.")
+            raise RunError("error.run.exists", folder=self.folder)
         self.write_json("run.json", {"kind": type(recipe).__name__, "recipe": asdict(recipe), **facts})
 
     def read(self) -> dict[str, Any]:
@@ -94,7 +72,7 @@ class Run:
         try:
             return json.loads((self.folder / "run.json").read_text())
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.folder} holds no run that can be read ({error}).") from error
+            raise RunError("error.run.none", folder=self.folder) from error
 
     def write_json(self, name: str, content: Any) -> None:
         with atomic(self.folder / name) as path:
@@ -117,7 +95,7 @@ class Run:
                 shape = json.loads(stored.metadata()["shape"])
             return unflatten(load_file(self.state_file), shape)
         except Exception as error:
-            raise RunError(f"{self.state_file} cannot be read: {error}") from error
+            raise RunError("error.run.state", file=self.state_file, detail=error) from error
 
     def forget_after(self, step: int) -> None:
         """Drop metrics lines later than ``step``: they will be written again by the resumed run."""
@@ -143,9 +121,7 @@ class Run:
     def save_snapshot(self, step: int, weights: dict[str, Tensor]) -> Path:
         """Store weights in half precision under ``snapshots/`` and return the file's path."""
         path = self.folder / "snapshots" / f"step-{step:06d}.safetensors"
-        half = {k: v.detach().cpu().to(torch.float16) if v.is_floating_point() else v for k, v in weights.items()}
-        with atomic(path) as temporary:
-            save_file({k: v.contiguous() for k, v in half.items()}, temporary)
+        save_weights(path, weights)
         return path
 
     def snapshots(self) -> list[Path]:

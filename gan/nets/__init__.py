@@ -6,10 +6,24 @@ from typing import Any
 
 from torch import nn
 
+from gan.nets.cgan import ConditionalDiscriminator, ConditionalGenerator, ProjectionDiscriminator
+from gan.nets.dense import DenseDiscriminator, DenseGenerator
 from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator
+from gan.nets.lsgan import LSGANDiscriminator, LSGANGenerator
 
-GENERATORS: dict[str, type[nn.Module]] = {"fastgan": FastGANGenerator}
-DISCRIMINATORS: dict[str, type[nn.Module]] = {"fastgan": FastGANDiscriminator}
+GENERATORS: dict[str, type[nn.Module]] = {
+    "cgan": ConditionalGenerator,
+    "dense": DenseGenerator,
+    "fastgan": FastGANGenerator,
+    "lsgan": LSGANGenerator,
+}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "cgan": ConditionalDiscriminator,
+    "cgan-projection": ProjectionDiscriminator,
+    "dense": DenseDiscriminator,
+    "fastgan": FastGANDiscriminator,
+    "lsgan": LSGANDiscriminator,
+}
 CLASSIFIERS: dict[str, type[nn.Module]] = {}
 
 

@@ -36,13 +36,15 @@ class UpConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) * 0.02)
+        # Filled only where a batch norm is folded in.
+        self.register_parameter("bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
         # Summing the four shifted copies adds the taps; transposed convolution wants (in, out) and a flipped kernel.
         padded = F.pad(self.weight, (1, 1, 1, 1))
         rows = padded[:, :, 1:] + padded[:, :, :-1]
         kernel = (rows[..., 1:] + rows[..., :-1]).transpose(0, 1).flip(2, 3)
-        return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
 def add_spectral_norm(net: nn.Module) -> nn.Module:
@@ -62,6 +64,15 @@ def bake_spectral_norm(net: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return net
+
+
+@torch.no_grad()
+def fold_batch_norm(conv: nn.Conv2d | UpConv, norm: nn.BatchNorm2d) -> nn.Identity:
+    """Put an evaluated batch norm into the bias-free convolution before it. Returns what stands in its place."""
+    gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    conv.weight.mul_(gain[:, None, None, None])
+    conv.bias = nn.Parameter(norm.bias - norm.running_mean * gain)
+    return nn.Identity()
 
 
 def init_normal(net: nn.Module) -> nn.Module:

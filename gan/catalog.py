@@ -1,0 +1,122 @@
+"""Which models there are. Reads small files only; weights load on first use, each once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gan.checkpoint import CONFIG, WEIGHTS, read_config
+from gan.errors import CheckpointError
+from gan.settings import checkpoints_folder
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a model without loading it."""
+
+    name: str
+    kind: str
+    title: str
+    folder: Path
+    resolution: int
+    classes: tuple[str, ...] = ()
+    recipe: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> Path | None:
+        """The grid of consecutive seeds that ships with a generator."""
+        path = self.folder / "samples.png"
+        return path if path.is_file() else None
+
+
+def entry(folder: Path) -> Entry:
+    """Read one checkpoint folder. Raises CheckpointError when its config cannot be used."""
+    config = read_config(folder)
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        metrics = {}
+    return Entry(
+        name=folder.name,
+        kind=config["kind"],
+        title=config.get("title", folder.name),
+        folder=folder,
+        resolution=config.get("resolution", 0),
+        classes=tuple(config.get("classes", ())),
+        recipe=config.get("recipe", ""),
+        metrics=metrics,
+    )
+
+
+def entries(kind: str | None = None) -> list[Entry]:
+    """Every model at hand by name; folders that cannot be read are left out. ``kind``: "generator", "classifier"."""
+    found = []
+    root = checkpoints_folder()
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+            try:
+                found.append(entry(folder))
+            except CheckpointError:
+                continue
+    return [one for one in found if kind in (None, one.kind)]
+
+
+def available() -> list[str]:
+    """Names of the models at hand."""
+    return [one.name for one in entries()]
+
+
+def find(name: str | Path) -> Path:
+    """The folder of a name, a folder or a Hub id (``owner/name``, downloaded into the Hub's cache).
+
+    Raises:
+        CheckpointError: when there is no such model.
+    """
+    text = str(name)
+    local = checkpoints_folder() / text
+    if text and text not in (".", "..") and "/" not in text and "\\" not in text and local.is_dir():
+        return local
+    if Path(text).is_dir() and (Path(text) / CONFIG).exists():
+        return Path(text)
+    if text.count("/") == 1 and not text.startswith((".", "/")):
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(text, allow_patterns=["*.json", "*.safetensors", "*.png", "*.md", "*.csv"]))
+        except Exception as error:
+            raise CheckpointError("error.checkpoint.hub", name=text, detail=type(error).__name__) from error
+    raise CheckpointError("error.checkpoint.unknown", name=text, known=", ".join(available()) or "-")
+
+
+_loaded: dict[Path, tuple[float, Any]] = {}
+_lock = threading.Lock()
+
+
+def load(name: str | Path) -> Any:
+    """A :class:`gan.sampling.Generator` or :class:`gan.classify.Classifier`, kept for the next call.
+
+    A folder whose weights have changed since is read again.
+
+    Raises:
+        CheckpointError: when there is no such model or its files do not fit.
+    """
+    from gan.checkpoint import load_folder
+
+    folder = find(name).resolve()
+    weights = folder / WEIGHTS
+    changed = weights.stat().st_mtime if weights.is_file() else 0.0
+    with _lock:
+        if folder in _loaded and _loaded[folder][0] == changed:
+            return _loaded[folder][1]
+        config, network = load_folder(folder)
+        if config["kind"] == "generator":
+            from gan.sampling import Generator as Model
+        else:
+            from gan.classify import Classifier as Model
+        model = Model(folder.name, config, network)
+        _loaded[folder] = (changed, model)
+        return model

@@ -1,0 +1,122 @@
+"""A checkpoint folder and the network in it.
+
+    config.json          kind, network and its arguments, recipe, resolution, classes, licence
+    model.safetensors    weights, half precision where quality holds
+    discriminator.safetensors  only where fine-tuning needs it
+    metrics.json, history.csv, samples.png, README.md
+
+Loading is strict: every key and shape must fit. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan.errors import CheckpointError
+from gan.files import atomic
+from gan.settings import VERSION
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
+REQUIRED_KEYS = ("kind", "network", "arguments")
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """The contents of ``config.json``. Raises CheckpointError when it is absent, unreadable or incomplete."""
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise CheckpointError("error.checkpoint.missing_file", folder=Path(folder).name, file=CONFIG)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        absent = [key for key in REQUIRED_KEYS if key not in config]
+    except (ValueError, TypeError, OSError) as error:
+        raise CheckpointError("error.checkpoint.config", folder=Path(folder).name, detail=error) from error
+    if absent:
+        raise CheckpointError("error.checkpoint.config", folder=Path(folder).name, detail=f"no {', '.join(absent)}")
+    return config
+
+
+def build_network(config: dict[str, Any]) -> nn.Module:
+    """The network that ``config`` describes, untrained. Raises CheckpointError where there is no such network."""
+    from gan import nets
+
+    family = nets.GENERATORS if config["kind"] == "generator" else nets.CLASSIFIERS
+    try:
+        return nets.build(family, config["network"], config["arguments"])
+    except (ValueError, TypeError) as error:
+        raise CheckpointError("error.checkpoint.network", detail=error) from error
+
+
+def load_weights(network: nn.Module, path: Path) -> nn.Module:
+    """Fill ``network`` from a safetensors file, in place, in the network's own precision.
+
+    Raises:
+        CheckpointError: naming the first key that is missing, unknown or of another shape, or saying that the file
+            is absent or no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise CheckpointError("error.checkpoint.missing_file", folder=path.parent.name, file=path.name)
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError("error.checkpoint.format", folder=path.parent.name, file=path.name) from error
+    wanted = network.state_dict()
+    for key, tensor in wanted.items():
+        if key not in stored:
+            raise CheckpointError("error.checkpoint.missing_key", folder=path.parent.name, key=key)
+        if stored[key].shape != tensor.shape:
+            raise CheckpointError(
+                "error.checkpoint.shape",
+                folder=path.parent.name,
+                key=key,
+                found=list(stored[key].shape),
+                wanted=list(tensor.shape),
+            )
+    for key in stored:
+        if key not in wanted:
+            raise CheckpointError("error.checkpoint.unknown_key", folder=path.parent.name, key=key)
+    network.load_state_dict(stored)
+    return network
+
+
+def load_folder(folder: Path | str) -> tuple[dict[str, Any], nn.Module]:
+    """The config and the network with its weights, in evaluation mode, float32, on the CPU."""
+    folder = Path(folder)
+    config = read_config(folder)
+    return config, load_weights(build_network(config), folder / WEIGHTS).eval()
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True) -> None:
+    """Store tensors as safetensors, floating-point ones in half precision unless told otherwise."""
+    import torch
+    from safetensors.torch import save_file
+
+    def stored(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu().contiguous()
+        return tensor.to(torch.float16) if half and tensor.is_floating_point() else tensor
+
+    ready = {key: stored(tensor) for key, tensor in weights.items()}
+    with atomic(path) as temporary:
+        save_file(ready, temporary)
+
+
+def save(folder: Path | str, weights: dict[str, Tensor], config: dict[str, Any], half: bool = True) -> Path:
+    """Write ``config.json`` and ``model.safetensors`` of a checkpoint folder, made if needed; returns the folder.
+
+    ``config`` holds kind, network, arguments, recipe, title and whatever else the card shows. The weights are
+    checked against the network first, so that what was saved can be loaded.
+    """
+    folder = Path(folder)
+    config = {"canting": VERSION, **config}
+    build_network(config).load_state_dict(weights)
+    save_weights(folder / WEIGHTS, weights, half)
+    with atomic(folder / CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return folder

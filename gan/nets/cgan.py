@@ -1,0 +1,105 @@
+"""Conditional GAN for 28×28 digits, report R5: Mirza & Osindero, "Conditional Generative Adversarial Nets", 2014
+(arXiv 1411.1784), with convolutions. Widths are unstated there.
+
+:class:`ConditionalDiscriminator` is the report's. :class:`ProjectionDiscriminator` is Canting's improvement.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan.nets.common import init_normal
+
+
+class ConditionalGenerator(nn.Module):
+    """Noise 100 and a one-hot label; a dense layer to 7×7, three transposed convolutions, sigmoid.
+
+    Args:
+        latent_size: length of the latent vector.
+        width: channels at 14×14; twice as many at 7×7, half at 28×28.
+        classes: how many labels there are.
+    """
+
+    resolution, channels = 28, 1
+    value_range = (0, 1)
+
+    def __init__(self, latent_size: int = 100, width: int = 64, classes: int = 10) -> None:
+        super().__init__()
+        self.latent_size, self.width, self.classes = latent_size, width, classes
+        self.dense = nn.Linear(latent_size + classes, 2 * width * 49, bias=False)
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(2 * width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(width // 2),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.ConvTranspose2d(width // 2, 1, 3, 1, 1),
+            nn.Sigmoid(),
+        )
+        init_normal(self)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """(n, latent_size) and class numbers (n,) -> (n, 1, 28, 28) in [0, 1]."""
+        x = torch.cat([latents, F.one_hot(labels, self.classes).to(latents.dtype)], dim=1)
+        return self.layers(self.dense(x).view(-1, 2 * self.width, 7, 7))
+
+
+class ConditionalDiscriminator(nn.Module):
+    """The picture with one plane a class, three convolutions with batch norm and LeakyReLU, one logit."""
+
+    def __init__(self, width: int = 32, classes: int = 10) -> None:
+        super().__init__()
+        self.classes = classes
+        self.layers = nn.Sequential(
+            nn.Conv2d(1 + classes, width, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(2 * width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * width, 4 * width, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(4 * width),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Flatten(),
+            nn.Linear(4 * width * 16, 1),
+        )
+        init_normal(self)
+
+    def forward(self, pictures: Tensor, labels: Tensor) -> list[Tensor]:
+        """(n, 1, 28, 28) and class numbers (n,) -> one tensor of logits (n, 1)."""
+        planes = F.one_hot(labels, self.classes).to(pictures.dtype)[:, :, None, None].expand(-1, -1, 28, 28)
+        return [self.layers(torch.cat([pictures, planes], dim=1))]
+
+
+class ProjectionDiscriminator(nn.Module):
+    """Convolutions without batch norm, and a logit that adds the inner product of features and a class embedding.
+
+    Miyato & Koyama, "cGANs with Projection Discriminator", ICLR 2018 (arXiv 1802.05637), equation 4.
+    """
+
+    def __init__(self, width: int = 32, classes: int = 10) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(width, 2 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * width, 4 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(4 * width, 4 * width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
+        self.logit = nn.Linear(4 * width, 1)
+        self.classes = nn.Linear(classes, 4 * width, bias=False)
+        self.count = classes
+
+    def forward(self, pictures: Tensor, labels: Tensor) -> list[Tensor]:
+        """(n, 1, 28, 28) and class numbers (n,) -> one tensor of logits (n, 1)."""
+        x = self.features(pictures).mean((2, 3))
+        wanted = self.classes(F.one_hot(labels, self.count).to(x.dtype))
+        return [self.logit(x) + (x * wanted).sum(1, keepdim=True)]

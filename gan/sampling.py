@@ -1,0 +1,191 @@
+"""Pictures from a generator: seeds, truncation, neighbours, walks."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gan.device import best_device, inference_context
+from gan.errors import RequestError
+
+MAX_COUNT = 64
+MAX_SEED = 2**31 - 1
+MAX_TRUNCATION = 1.5
+# Small batches keep the features of a 256² picture within a CPU's cache: sixteen pictures take less time in two
+# batches of eight than in one.
+MICRO_BATCH = 8
+
+
+class Generator:
+    """A trained generator network, ready to sample.
+
+    Args:
+        name: of the checkpoint.
+        config: the contents of its ``config.json``.
+        network: in evaluation mode.
+    """
+
+    def __init__(self, name: str, config: dict[str, Any], network: nn.Module) -> None:
+        self.name, self.config = name, config
+        self.resolution: int = network.resolution
+        self.classes: int = network.classes
+        self.latent_size: int = network.latent_size
+        self.device = best_device()
+        self.parameters = sum(p.numel() for p in network.parameters())
+        if hasattr(network, "fold"):
+            network.fold()
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        # One picture at a time moves through the network; requests beside each other would only slow each other down.
+        self._lock = threading.Lock()
+
+    def sample(
+        self, count: int | None = None, seed: int = 0, truncation: float = 1.0, labels: Sequence[int] | None = None
+    ) -> list[Image.Image]:
+        """Pictures from the seeds ``seed``, ``seed + 1``, …, each drawn from its own seed alone.
+
+        Args:
+            count: 1 to 64; as many as there are labels when absent, else 1.
+            seed: 0 to 2³¹ − 1.
+            truncation: scale of the latent, 0 (the average picture) to 1.5; 1 is what was trained.
+            labels: a class number for each picture; for models with classes 0, 1, 2, … in turn when absent.
+
+        Raises:
+            RequestError: for an argument out of range.
+        """
+        if count is None:
+            count = len(labels) if labels is not None else 1
+        labels = self._check(count, seed, truncation, labels)
+        pictures = self.sample_tensors([(seed + i) % (MAX_SEED + 1) for i in range(count)], truncation, labels)
+        return to_images(pictures)
+
+    def sample_tensors(
+        self, seeds: Sequence[int], truncation: float = 1.0, labels: Sequence[int] | None = None
+    ) -> Tensor:
+        """uint8 pictures (n, channels, resolution, resolution), one a seed, on the CPU. Arguments are not checked."""
+        return torch.cat(list(self.stream(seeds, truncation, labels)))
+
+    def stream(
+        self, seeds: Sequence[int], truncation: float = 1.0, labels: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
+        """As :meth:`sample_tensors`, a few pictures at a time."""
+        if labels is None and self.classes:
+            labels = [i % self.classes for i in range(len(seeds))]
+        for first in range(0, len(seeds), MICRO_BATCH):
+            part = seeds[first : first + MICRO_BATCH]
+            draws = [self._draw(seed) for seed in part]
+            latents = torch.stack([latent for latent, _ in draws]) * truncation
+            noise = [torch.stack(maps) for maps in zip(*(maps for _, maps in draws), strict=True)]
+            chosen = labels[first : first + MICRO_BATCH] if labels is not None and self.classes else None
+            yield self._pictures(latents, noise, chosen)
+
+    def neighbours(
+        self,
+        seed: int,
+        count: int = 8,
+        step: float = 0.25,
+        truncation: float = 1.0,
+        labels: Sequence[int] | None = None,
+    ) -> list[Image.Image]:
+        """The picture of ``seed`` first, then ``count − 1`` others a small random step away from it.
+
+        ``step`` runs from 0 (the same picture) to 1 (unrelated ones); the latent keeps its length on average.
+
+        Raises:
+            RequestError: for an argument out of range.
+        """
+        self._check(count, seed, truncation, labels)
+        if not 0 <= step <= 1:
+            raise RequestError("error.request.step")
+        latent, maps = self._draw(seed)
+        directions = torch.randn(count, self.latent_size, generator=torch.Generator().manual_seed(seed ^ 0x5EED))
+        latents = math.sqrt(1 - step**2) * latent + step * directions
+        latents[0] = latent
+        return self._from_latents(latents * truncation, maps, labels)
+
+    def walk(self, seed_a: int, seed_b: int, frames: int = 24, truncation: float = 1.0) -> list[Image.Image]:
+        """A closed loop of pictures from one seed to another and back, along the great circle between their latents.
+
+        Raises:
+            RequestError: for an argument out of range.
+        """
+        self._check(frames, seed_a, truncation, None)
+        self._check(frames, seed_b, truncation, None)
+        a, maps = self._draw(seed_a)
+        b, _ = self._draw(seed_b)
+        # Half a cosine each way: slow at the two pictures, quicker between them.
+        shares = [(1 - math.cos(2 * math.pi * i / frames)) / 2 for i in range(frames)]
+        return self._from_latents(torch.stack([slerp(a, b, share) for share in shares]) * truncation, maps, None)
+
+    def _from_latents(self, latents: Tensor, maps: list[Tensor], labels: Sequence[int] | None) -> list[Image.Image]:
+        """Pictures of latents that share one set of noise maps."""
+        pictures = []
+        for first in range(0, len(latents), MICRO_BATCH):
+            part = latents[first : first + MICRO_BATCH]
+            noise = [one.expand(len(part), *one.shape) for one in maps]
+            chosen = None
+            if self.classes:
+                chosen = list(labels[first : first + MICRO_BATCH]) if labels is not None else [0] * len(part)
+            pictures.append(self._pictures(part, noise, chosen))
+        return to_images(torch.cat(pictures))
+
+    def _draw(self, seed: int) -> tuple[Tensor, list[Tensor]]:
+        """The latent of one seed, (latent_size,), and its noise maps, (1, side, side) each."""
+        source = torch.Generator().manual_seed(seed)
+        latent = torch.randn(self.latent_size, generator=source)
+        sides = self.network.noise_sizes() if hasattr(self.network, "noise_sizes") else []
+        return latent, [torch.randn(1, side, side, generator=source) for side in sides]
+
+    @torch.inference_mode()
+    def _pictures(self, latents: Tensor, noise: list[Tensor], labels: Sequence[int] | None) -> Tensor:
+        count = len(latents)
+        if self.device.type == "cuda" and count < MICRO_BATCH:
+            # Half precision rounds otherwise at other batch sizes: one size keeps a seed's picture the same.
+            latents = torch.cat([latents, latents.new_zeros(MICRO_BATCH - count, self.latent_size)])
+            noise = [torch.cat([n, n.new_zeros(MICRO_BATCH - count, *n.shape[1:])]) for n in noise]
+            labels = None if labels is None else [*labels, *[0] * (MICRO_BATCH - count)]
+        classes = None if labels is None else torch.tensor(list(labels), device=self.device)
+        extra = {"noise": [n.to(self.device) for n in noise]} if noise else {}
+        with self._lock, inference_context(self.device):
+            pictures = self.network(latents.to(self.device), classes, **extra)[:count].float()
+        low, high = self.config.get("value_range", (-1, 1))
+        return ((pictures - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8).cpu()
+
+    def _check(self, count: int, seed: int, truncation: float, labels: Sequence[int] | None) -> Sequence[int] | None:
+        if not is_whole(count) or not 1 <= count <= MAX_COUNT:
+            raise RequestError("error.request.count", most=MAX_COUNT)
+        if not is_whole(seed) or not 0 <= seed <= MAX_SEED:
+            raise RequestError("error.request.seed", most=MAX_SEED)
+        if not isinstance(truncation, int | float) or not 0 <= truncation <= MAX_TRUNCATION:
+            raise RequestError("error.request.truncation", most=MAX_TRUNCATION)
+        if labels is None:
+            return None
+        if not self.classes:
+            raise RequestError("error.request.no_labels", model=self.name)
+        if len(labels) != count or not all(is_whole(one) and 0 <= one < self.classes for one in labels):
+            raise RequestError("error.request.label", most=self.classes - 1)
+        return labels
+
+
+def is_whole(value: object) -> bool:
+    """Whether ``value`` is a whole number (and not a truth value)."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """Spherical interpolation (Shoemake 1985) from ``a`` (share 0) to ``b`` (share 1)."""
+    angle = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
+    if angle < 1e-4:
+        return torch.lerp(a, b, share)
+    return (torch.sin((1 - share) * angle) * a + torch.sin(share * angle) * b) / torch.sin(angle)
+
+
+def to_images(pictures: Tensor) -> list[Image.Image]:
+    """uint8 (n, 1 or 3, h, w) to PIL pictures, greyscale or RGB."""
+    arrays = pictures.permute(0, 2, 3, 1).numpy()
+    return [Image.fromarray(one[:, :, 0] if one.shape[2] == 1 else one) for one in arrays]
