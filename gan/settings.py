@@ -26,3 +26,8 @@ def checkpoints_folder() -> Path:
 def runs_folder() -> Path:
     """Where training runs are kept: ``CANTING_RUNS``, else ``runs/``."""
     return _folder("CANTING_RUNS", "runs")
+
+
+def cache_folder() -> Path:
+    """What can be made again at any time: ``XDG_CACHE_HOME/canting``, else ``~/.cache/canting``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canting"
