@@ -17,18 +17,20 @@ import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from gan.checkpoint import save_weights
 from gan.errors import RunError
 from gan.files import atomic
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 def flatten(value: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
     """Split nested dicts and lists into tensors by path, and the same structure with paths in the tensors' place."""
+    from torch import Tensor
+
     if isinstance(value, Tensor):
         return {prefix: value.detach().cpu().contiguous()}, {"tensor": prefix}
     if isinstance(value, dict):
@@ -80,6 +82,8 @@ class Run:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Store nested dicts and lists of tensors and plain values as one safetensors file."""
+        from safetensors.torch import save_file
+
         tensors, shape = flatten(state)
         with atomic(self.state_file) as path:
             save_file(tensors, path, metadata={"shape": json.dumps(shape)})
@@ -89,6 +93,7 @@ class Run:
         if not self.state_file.exists():
             return None
         from safetensors import safe_open
+        from safetensors.torch import load_file
 
         try:
             with safe_open(self.state_file, "pt") as stored:
@@ -106,7 +111,7 @@ class Run:
     def add_metrics(self, **values: float) -> None:
         """Append one line to ``metrics.jsonl``."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.metrics_file, "a") as file:
+        with self.metrics_file.open("a") as file:
             file.write(json.dumps(values) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
