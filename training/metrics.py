@@ -1,0 +1,163 @@
+"""How good a generator is, from Inception features: FID, KID, precision and recall, and how much it memorised.
+
+The features and the first three figures are torch-fidelity's; features are computed once and shared by all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch_fidelity.metric_fid import (
+    KEY_METRIC_FID,
+    fid_features_to_statistics,
+    fid_statistics_to_metric,
+)
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+from training import weights
+from training.data.pictures import PictureSet
+from training.runs import atomic
+
+BATCH = 16  # 299² activations of more pictures than this no longer fit a CPU's caches
+FEATURES = 2048
+KID_SUBSETS = 100
+NEIGHBOURS = 3
+
+
+@cache
+def extractor() -> nn.Module:
+    """Inception on the best device there is, loaded once."""
+    return weights.inception().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.inference_mode()
+def features(pictures: Iterable[Tensor]) -> Tensor:
+    """2,048 Inception features a picture, float32 (n, 2048) on the CPU.
+
+    Args:
+        pictures: uint8 tensors (n, c, h, w) of any size; one channel is repeated to three.
+
+    Raises:
+        ValueError: for anything but uint8 with one or three channels.
+    """
+    net = extractor()
+    device = next(net.parameters()).device
+    found = []
+    for chunk in pictures:
+        if chunk.dtype != torch.uint8 or chunk.ndim != 4 or chunk.shape[1] not in (1, 3):
+            raise ValueError(f"Pictures must be uint8 (n, 1 or 3, h, w), not {chunk.dtype} {tuple(chunk.shape)}.")
+        for part in chunk.expand(-1, 3, -1, -1).split(BATCH):
+            found.append(net(part.to(device))[0].cpu())
+    return torch.cat(found) if found else torch.empty(0, FEATURES)
+
+
+def reference_pictures(data: PictureSet, resolution: int) -> Tensor:
+    """The real pictures as FID compares them, uint8 (n, c, resolution, resolution).
+
+    Short side to the resolution (Lanczos), centre square.
+    """
+    return torch.stack([centre_square(picture, resolution) for picture in data.pictures])
+
+
+def centre_square(picture: Tensor, resolution: int) -> Tensor:
+    """One uint8 picture (c, h, w), short side resized to ``resolution`` with Lanczos, centre-cropped."""
+    channels, height, width = picture.shape
+    if (height, width) == (resolution, resolution):
+        return picture
+    pixels = picture.permute(1, 2, 0).numpy()
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    scale = resolution / min(height, width)
+    size = (max(resolution, round(width * scale)), max(resolution, round(height * scale)))
+    image = image.resize(size, Image.Resampling.LANCZOS)
+    left, top = (size[0] - resolution) // 2, (size[1] - resolution) // 2
+    image = image.crop((left, top, left + resolution, top + resolution))
+    return torch.from_numpy(np.array(image)).reshape(resolution, resolution, channels).permute(2, 0, 1)
+
+
+def reference_features(source: PictureSet, resolution: int, flipped: bool = False) -> Tensor:
+    """Features (n, 2048) of the whole set as :func:`reference_pictures` gives it, kept in the cache folder.
+
+    A set is told from another by its description, its number of pictures and a sample of its pixels, so that changed
+    data are not mistaken for the data of last time. ``flipped`` mirrors every picture left to right.
+    """
+    pixels = hashlib.sha256()
+    for picture in source.pictures:
+        pixels.update(picture[..., ::8, ::8].contiguous().numpy())
+    described = f"{source.description}|{len(source)}|{resolution}|{flipped}|{pixels.hexdigest()}"
+    name = hashlib.sha256(described.encode()).hexdigest()[:20]
+    file = weights.cache_folder() / "features" / f"{name}.safetensors"
+    if file.exists():
+        return load_file(file)["features"]
+    pictures = reference_pictures(source, resolution)
+    found = features([pictures.flip(-1) if flipped else pictures])
+    with atomic(file) as path:
+        save_file({"features": found}, path, metadata={"described": described})
+    return found
+
+
+def generator_figures(fake: Tensor, real: Tensor, real_flipped: Tensor | None = None) -> dict[str, Any]:
+    """FID, KID, precision, recall and the share memorised, from features (n, 2048) of generated and real pictures.
+
+    ``real_flipped``, features of the mirrored reals, lets ``memorised`` see mirrored copies too.
+
+    Raises:
+        ValueError: for fewer than five pictures on a side.
+    """
+    generated, count = len(fake), len(real)
+    smaller = min(generated, count)
+    if smaller < NEIGHBOURS + 2:
+        raise ValueError(f"{smaller} pictures are too few to measure a generator.")
+    subset = min(1000, smaller // 2)
+    kid = kid_features_to_metric(fake, real, kid_subsets=KID_SUBSETS, kid_subset_size=subset, verbose=False)
+    prc = prc_features_to_metric(fake, real, prc_neighborhood=NEIGHBOURS, save_cpu_ram=True, verbose=False)
+    return {
+        "fid": fid(fake, real),
+        "kid": kid[KEY_METRIC_KID_MEAN],
+        "precision": prc[KEY_METRIC_PRECISION],
+        "recall": prc[KEY_METRIC_RECALL],
+        "memorised": memorised(fake, real, real_flipped),
+        "generated": generated,
+        "real": count,
+    }
+
+
+def fid(fake: Tensor, real: Tensor) -> float:
+    """Fréchet distance of the two sets' normal distributions (Heusel et al. 2017, equation 6)."""
+    statistics = fid_features_to_statistics(fake), fid_features_to_statistics(real)
+    return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+
+
+def memorised(fake: Tensor, real: Tensor, real_flipped: Tensor | None = None) -> float:
+    """Share of generated pictures that lie nearer to a training picture than training pictures lie to each other.
+
+    "Nearer" is below the 1st percentile of the reals' leave-one-out nearest-neighbour distances. Mirrored reals, when
+    given, count as training pictures on both sides; a picture's own mirror image is left out with it.
+    """
+    pool = [real] if real_flipped is None else [real, real_flipped]
+    among = torch.stack([nearest(real, other, leave_out=True) for other in pool]).amin(0)
+    threshold = torch.quantile(among.double(), 0.01)
+    distance = torch.stack([nearest(fake, other) for other in pool]).amin(0)
+    return (distance.double() < threshold).double().mean().item()
+
+
+def nearest(features: Tensor, others: Tensor, leave_out: bool = False) -> Tensor:
+    """Euclidean distance from each row to the nearest of ``others``, (n,); ``leave_out`` skips the same position."""
+    found = []
+    for start in range(0, len(features), 1024):
+        # The direct formula: the product form loses the small distances that matter here.
+        part = features[start : start + 1024]
+        distances = torch.cdist(part, others, compute_mode="donot_use_mm_for_euclid_dist")
+        if leave_out:
+            rows = torch.arange(len(part))
+            distances[rows, rows + start] = torch.inf
+        found.append(distances.amin(1))
+    return torch.cat(found)
