@@ -153,7 +153,7 @@ class Generator:
         extra = {"noise": [n.to(self.device) for n in noise]} if noise else {}
         with self._lock, inference_context(self.device):
             pictures = self.network(latents.to(self.device), classes, **extra)[:count].float()
-        low, high = self.config.get("value_range", (-1, 1))
+        low, high = self.network.value_range
         return ((pictures - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8).cpu()
 
     def _check(self, count: int, seed: int, truncation: float, labels: Sequence[int] | None) -> Sequence[int] | None:

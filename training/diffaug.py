@@ -26,13 +26,15 @@ def color(x: Tensor) -> Tensor:
 
 
 def translation(x: Tensor, ratio: float = 0.125) -> Tensor:
-    """Shift by up to ``ratio`` of the side each way; what comes in is black (−1 is not: 0, as in the paper)."""
+    """Shift by up to ``ratio`` of the side each way; what comes in is mid-grey, 0."""
     n, _, h, w = x.shape
     reach_y, reach_x = int(h * ratio + 0.5), int(w * ratio + 0.5)
     padded = F.pad(x, (reach_x, reach_x, reach_y, reach_y))
     tops = torch.randint(2 * reach_y + 1, (n,)).tolist()
     lefts = torch.randint(2 * reach_x + 1, (n,)).tolist()
-    shifted = [padded[i, :, top : top + h, left : left + w] for i, (top, left) in enumerate(zip(tops, lefts))]
+    shifted = [
+        padded[i, :, top : top + h, left : left + w] for i, (top, left) in enumerate(zip(tops, lefts, strict=True))
+    ]
     return torch.stack(shifted)
 
 
@@ -41,7 +43,7 @@ def cutout(x: Tensor, ratio: float = 0.5) -> Tensor:
     n, _, h, w = x.shape
     size_y, size_x = int(h * ratio + 0.5), int(w * ratio + 0.5)
     mask = x.new_ones(n, 1, h, w)
-    centres = zip(torch.randint(h + 1, (n,)).tolist(), torch.randint(w + 1, (n,)).tolist())
+    centres = zip(torch.randint(h + 1, (n,)).tolist(), torch.randint(w + 1, (n,)).tolist(), strict=True)
     for i, (cy, cx) in enumerate(centres):
         mask[i, :, max(0, cy - size_y // 2) : cy + size_y // 2, max(0, cx - size_x // 2) : cx + size_x // 2] = 0
     return x * mask

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from gan import nets
+from gan.catalog import find
+from gan.checkpoint import load_folder
 from gan.files import atomic
 from gan.nets.common import add_spectral_norm, bake_spectral_norm
 from training.data.pictures import PictureSet, draw_batch, mix, order
@@ -34,6 +36,10 @@ SAMPLE_COUNT = 36
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why, and everything up to the last save is kept."""
+
+
+class Stopped(Exception):
+    """Raised from ``on_step`` to end a run early; its state is saved first."""
 
 
 def precision(wanted: str, device: torch.device) -> str:
@@ -58,7 +64,8 @@ class GanTrainer:
 
     def __init__(self, recipe: GanRecipe, data: PictureSet, run: Run) -> None:
         self.recipe, self.data, self.run = recipe, data, run
-        mixed = precision(recipe.precision, Accelerator().device)
+        # Not Accelerator().device: the first Accelerator of a process fixes its precision.
+        mixed = precision(recipe.precision, PartialState().device)
         self.accelerator = Accelerator(mixed_precision=mixed)
         self.device = self.accelerator.device
         torch.manual_seed(recipe.seed)
@@ -89,9 +96,13 @@ class GanTrainer:
 
     def start_from(self, name: str) -> None:
         """Begin with the generator, and where it fits the discriminator, of a checkpoint."""
-        from gan.checkpoint import load_generator
+        _, network = load_folder(find(name))
+        self.generator.load_state_dict(network.state_dict())
 
-        self.generator.load_state_dict(load_generator(name).state_dict())
+    @property
+    def pictures_per_step(self) -> int:
+        """Real pictures that one step sees, over all processes."""
+        return self.recipe.batch * self.recipe.accumulate * self.accelerator.num_processes
 
     # One step ---------------------------------------------------------------------------------------------------
 
@@ -99,11 +110,13 @@ class GanTrainer:
         """The pictures and labels of this step's ``micro``-th batch on this process."""
         recipe, accelerator = self.recipe, self.accelerator
         part = micro * accelerator.num_processes + accelerator.process_index
-        per_step = recipe.batch * recipe.accumulate * accelerator.num_processes
-        indices = order(len(self.data), recipe.batch, self.step * per_step + part * recipe.batch, recipe.seed)
+        first = self.step * self.pictures_per_step + part * recipe.batch
+        indices = order(len(self.data), recipe.batch, first, recipe.seed)
         generator = torch.Generator().manual_seed(mix(recipe.seed, self.step, part, 1))
         pictures = draw_batch(self.data, indices, recipe.resolution, recipe.crop, recipe.flip, generator)
         labels = self.data.labels[indices].to(self.device) if self.generator.classes else None
+        low, high = self.generator.value_range
+        pictures = pictures.add(1).mul((high - low) / 2).add(low)
         return pictures.to(self.device, memory_format=torch.channels_last), labels
 
     def fakes(self, count: int, labels: Tensor | None) -> Tensor:
@@ -186,7 +199,7 @@ class GanTrainer:
     # The whole run ----------------------------------------------------------------------------------------------
 
     def train(self, on_step: Callable[[GanTrainer, dict[str, float]], None] | None = None) -> None:
-        """Go on to the recipe's last step, saving on its schedule. ``on_step`` may raise KeyboardInterrupt to stop."""
+        """Go on to the recipe's last step, saving on its schedule. ``on_step`` may raise Stopped."""
         recipe = self.recipe
         self.restore()
         begun = time.monotonic() - self.seconds
@@ -198,7 +211,7 @@ class GanTrainer:
             last = self.step == recipe.steps
             if self.accelerator.is_main_process:
                 if self.step % 10 == 0 or last:
-                    images = self.step * recipe.batch * recipe.accumulate * self.accelerator.num_processes
+                    images = self.step * self.pictures_per_step
                     rounded = {name: round(value, 5) for name, value in values.items()}
                     self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
                 if self.step % recipe.snapshot_every == 0 or last:
@@ -207,7 +220,14 @@ class GanTrainer:
                 if self.step % recipe.save_every == 0 or last:
                     self.save()
             if on_step:
-                on_step(self, values)
+                try:
+                    on_step(self, values)
+                except Stopped:
+                    if self.accelerator.is_main_process:
+                        self.save_samples()
+                        self.run.save_snapshot(self.step, self.averaged().state_dict())
+                        self.save()
+                    return
 
     def averaged(self) -> nn.Module:
         """The moving average with plain weights, as it ships."""
@@ -226,7 +246,8 @@ class GanTrainer:
                 for i in range(0, SAMPLE_COUNT, 12)
             ]
         )
-        grid = make_grid(pictures.float().cpu() * 0.5 + 0.5, nrow=6, padding=2).clamp(0, 1)
+        low, high = self.generator.value_range
+        grid = make_grid((pictures.float().cpu() - low) / (high - low), nrow=6, padding=2).clamp(0, 1)
         with atomic(self.run.folder / "samples" / f"step-{self.step:06d}.png") as path:
             to_pil_image(grid).save(path, "PNG")
 
@@ -248,6 +269,7 @@ class GanTrainer:
         """Take up the run's saved state, if there is one."""
         state = self.run.load_state()
         if state is None:
+            self.run.forget_after(0)
             return
         self.generator.load_state_dict(state["generator"])
         self.discriminators.load_state_dict(state["discriminators"])

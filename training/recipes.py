@@ -39,6 +39,7 @@ class GanRecipe:
     network_args: dict = field(default_factory=dict)
     discriminators: dict[str, dict] = field(default_factory=dict)
     resolution: int = 256
+    channels: int = 3
     loss: str = "hinge"
     crop: tuple[float, float] | None = None
     flip: bool = False
@@ -86,6 +87,66 @@ def batik(name: str, source: str, flip: bool, steps: int, start: str = "", **cha
 RECIPES = {
     recipe.name: recipe
     for recipe in (
+        GanRecipe(
+            name="anime-lsgan",
+            report="R2",
+            source="anime-faces",
+            network="lsgan",
+            discriminators={"lsgan": {}},
+            resolution=64,
+            loss="lsgan",
+            batch=128,
+            steps=15_700,
+            about="R2 as written: 100 epochs of 20,000 faces. Optimiser and rates are unstated: DCGAN's are taken.",
+        ),
+        GanRecipe(
+            name="cifar10-dense",
+            report="R4",
+            source="cifar10:train",
+            network="dense",
+            discriminators={"dense": {}},
+            resolution=32,
+            loss="bce",
+            batch=128,
+            steps=40_000,
+            save_every=2000,
+            snapshot_every=2000,
+            about="R4 as written. Discriminator, optimiser and batch are unstated: the generator reversed, DCGAN's.",
+        ),
+        GanRecipe(
+            name="mnist-cgan-report",
+            report="R5",
+            source="mnist:train",
+            network="cgan",
+            discriminators={"cgan": {}},
+            resolution=28,
+            channels=1,
+            loss="bce",
+            batch=200,
+            steps=20_000,
+            save_every=1000,
+            snapshot_every=1000,
+            about="R5 as written; its 20,000 epochs are read as steps.",
+        ),
+        GanRecipe(
+            name="mnist-cgan",
+            report="R5",
+            source="mnist:train",
+            network="cgan",
+            discriminators={"cgan-projection": {"width": 24}},
+            resolution=28,
+            channels=1,
+            loss="hinge",
+            betas=(0.0, 0.99),
+            rate_d=4e-4,
+            batch=64,
+            steps=20_000,
+            ema=0.999,
+            spectral="d",
+            save_every=1000,
+            snapshot_every=1000,
+            about="R5 improved: projection discriminator with spectral norm instead of batch norm, hinge, TTUR, EMA.",
+        ),
         batik("batik-parang", "batik-gan/batik-parang", flip=False, steps=20_000),
         batik("batik-megamendung", "batik-gan/batik-megamendung", flip=True, steps=20_000),
         batik("batik-kawung", "batik-gan/batik-kawung", flip=True, steps=10_000, start="batik-parang"),

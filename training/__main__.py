@@ -1,0 +1,189 @@
+"""python -m training: recipes, fetch, fit, resume, runs, evaluate."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gan.errors import CantingError, RunError
+from gan.settings import runs_folder
+from training.recipes import RECIPES
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, resume and measure Canting's models.")
+
+
+@app.command()
+def recipes() -> None:
+    """List what can be trained."""
+    for name, recipe in RECIPES.items():
+        typer.echo(f"{name:20} {recipe.report:3} {recipe.source:28} {recipe.about}")
+
+
+@app.command()
+def fetch(name: str) -> None:
+    """Download a data set into CANTING_DATA."""
+    from training.data.fetch import fetch as fetch_source
+
+    typer.echo(fetch_source(name))
+
+
+@app.command()
+def fit(
+    name: Annotated[str, typer.Argument(help="A recipe, see `recipes`.")],
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder; a new one under CANTING_RUNS when absent.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the whole training.")] = None,
+    set: Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: key=value.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads to use.")] = None,
+) -> None:
+    """Train a recipe from its beginning. Ctrl-C or SIGTERM saves and ends."""
+    if name not in RECIPES:
+        raise RunError("error.run.recipe", name=name, known=", ".join(RECIPES))
+    recipe = changed(RECIPES[name], set or [])
+    if steps is not None:
+        recipe = dataclasses.replace(recipe, steps=steps)
+    from training.runs import Run
+
+    folder = run or runs_folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    Run(folder).create(recipe, started=time.time())
+    train(folder, threads)
+
+
+@app.command()
+def resume(run: Path, threads: Annotated[int | None, typer.Option(help="CPU threads to use.")] = None) -> None:
+    """Go on with a run from its last saved state."""
+    train(run, threads)
+
+
+@app.command()
+def runs() -> None:
+    """List the runs under CANTING_RUNS."""
+    from training.runs import Run
+
+    root = runs_folder()
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if (folder / "run.json").exists():
+            recipe = Run(folder).read()["recipe"]
+            done = (Run(folder).metrics() or [{"step": 0}])[-1]["step"]
+            typer.echo(f"{folder.name:40} {recipe['name']:20} step {done} of {recipe.get('steps', '?')}")
+
+
+@app.command()
+def export(
+    run: Path,
+    folder: Annotated[Path | None, typer.Option(help="Checkpoint folder; checkpoints/<recipe> when absent.")] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Which snapshot; the best by KID, else the last, when absent.")
+    ] = None,
+) -> None:
+    """Make a checkpoint folder of a run."""
+    from training.export import export_run
+
+    typer.echo(export_run(run, folder, step))
+
+
+@app.command()
+def evaluate(
+    name: str,
+    samples: Annotated[int | None, typer.Option(help="Generated pictures to measure with.")] = None,
+) -> None:
+    """Measure a checkpoint and write its metrics.json and model card."""
+    from training.evaluate import evaluate as measure
+
+    for key, value in measure(name, samples=samples).items():
+        typer.echo(f"{key:24} {value}")
+
+
+def changed(recipe: Any, settings: list[str]) -> Any:
+    """``recipe`` with fields replaced by ``key=value`` texts, values read as Python literals or else as text.
+
+    Raises:
+        RunError: for a setting that names no field, or whose value is of another type than the field's.
+    """
+    fields = {field.name for field in dataclasses.fields(recipe)}
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in fields:
+            raise RunError("error.run.setting", setting=setting, known=", ".join(sorted(fields)))
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = text
+        present = getattr(recipe, key)
+        number = isinstance(present, int | float) and isinstance(values[key], int | float)
+        if present is not None and not number and type(values[key]) is not type(present):
+            raise RunError("error.run.value", key=key, value=text, kind=type(present).__name__)
+    return dataclasses.replace(recipe, **values)
+
+
+def train(folder: Path, threads: int | None) -> None:
+    """Run or continue the training in ``folder``, with a progress bar, until its last step or a signal to stop."""
+    import torch
+    from tqdm import tqdm
+
+    if threads:
+        torch.set_num_threads(threads)
+    from training.loop import Stopped
+    from training.start import prepare
+
+    trainer = prepare(folder)
+    log_to(folder / "log.txt")
+    logging.info("process %d trains %s", os.getpid(), trainer.recipe.name)
+    stopping: list[int] = []
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, frame: stopping.append(number))
+    per_step = trainer.pictures_per_step
+    # Lines in a log, a bar on a terminal.
+    bar = tqdm(
+        total=trainer.recipe.steps * per_step,
+        unit="img",
+        unit_scale=True,
+        file=sys.stderr,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    )
+
+    def on_step(trainer: Any, values: dict[str, float]) -> None:
+        bar.update(trainer.step * per_step - bar.n)
+        if trainer.step % 50 == 0:
+            losses = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
+            logging.info("step %d of %d  %s", trainer.step, trainer.recipe.steps, losses)
+        if stopping:
+            raise Stopped
+
+    trainer.train(on_step)
+    bar.close()
+    logging.info("%s at step %d", "stopped" if stopping else "finished", trainer.step)
+
+
+def log_to(path: Path) -> None:
+    """Send log lines to a file as well as to standard error."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        handlers=[logging.FileHandler(path), logging.StreamHandler(sys.stderr)],
+    )
+
+
+def main() -> None:
+    """The command line: a CantingError becomes one sentence and exit code 1."""
+    try:
+        app()
+    except CantingError as error:
+        typer.echo(f"canting: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""From a run directory to the trainer that carries it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gan.errors import RunError
+from training import recipes
+from training.data.sources import open_source
+from training.runs import Run
+
+
+def prepare(folder: Path | str) -> Any:
+    """The trainer of the run in ``folder``, with its data; it restores the saved state when it trains.
+
+    Raises:
+        RunError: when the folder holds no usable run.
+        DataError: when its pictures are missing or unusable.
+    """
+    run = Run(folder)
+    stored = run.read()
+    try:
+        recipe = from_json(getattr(recipes, stored["kind"]), stored["recipe"])
+    except (KeyError, AttributeError, TypeError) as error:
+        raise RunError("error.run.none", folder=folder) from error
+    if isinstance(recipe, recipes.GanRecipe):
+        from training.loop import GanTrainer
+
+        return GanTrainer(recipe, open_source(recipe.source, recipe.resolution, recipe.channels), run)
+    from training.classifier import ClassifierTrainer
+
+    return ClassifierTrainer(recipe, run)
+
+
+def from_json(kind: type, values: dict[str, Any]) -> Any:
+    """A recipe of class ``kind`` from what JSON keeps of it (tuples come back as lists)."""
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
