@@ -1,0 +1,110 @@
+"""From a run to a checkpoint folder."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from gan.checkpoint import build_network, load_weights, save
+from gan.errors import RunError
+from gan.files import atomic
+from gan.settings import checkpoints_folder
+from training.runs import Run
+
+SAMPLE_GRID = (8, 4)
+TITLES = {
+    "batik-parang": "Batik Parang",
+    "batik-megamendung": "Batik Megamendung",
+    "batik-kawung": "Batik Kawung",
+    "anime-lsgan": "Anime faces (LSGAN)",
+    "cifar10-dense": "CIFAR-10 (dense GAN)",
+    "mnist-cgan": "Digits",
+    "mnist-cgan-report": "Digits (as reported)",
+}
+
+
+def snapshot_file(run: Run, step: int | None) -> Path:
+    """The snapshot of ``step``; without one the lowest by KID among those measured, else the newest.
+
+    Raises:
+        RunError: when the run has no such snapshot.
+    """
+    files = {int(path.stem.removeprefix("step-")): path for path in run.snapshots()}
+    if step is None and files:
+        measured = [(line["kid"], line["step"]) for line in run.metrics() if "kid" in line and line["step"] in files]
+        step = min(measured)[1] if measured else max(files)
+    if step not in files:
+        raise RunError("error.run.snapshot", folder=run.folder, step=step if step is not None else "-")
+    return files[step]
+
+
+def export_run(folder: Path | str, target: Path | None = None, step: int | None = None) -> Path:
+    """Write a generator run's snapshot as a checkpoint: weights, config, history and samples. Returns its folder.
+
+    ``metrics.json`` and the card are written by ``evaluate``.
+
+    Raises:
+        RunError: when there is no run or no snapshot.
+    """
+    run = Run(folder)
+    recipe = run.read()["recipe"]
+    target = target or checkpoints_folder() / recipe["name"]
+    path = snapshot_file(run, step)
+    config = {
+        "kind": "generator",
+        "title": TITLES.get(recipe["name"], recipe["name"]),
+        "network": recipe["network"],
+        "arguments": recipe["network_args"],
+        "recipe": recipe["name"],
+        "resolution": recipe["resolution"],
+        "channels": recipe["channels"],
+        "step": int(path.stem.removeprefix("step-")),
+        "source": recipe["source"],
+        "start": recipe["start"],
+        "licence": "openrail",
+    }
+    network = load_weights(build_network(config), path)
+    if network.classes:
+        config["classes"] = [str(i) for i in range(network.classes)]
+    save(target, network.state_dict(), config)
+    write_history(run, target / "history.csv", config["step"])
+    write_samples(target)
+    return target
+
+
+def write_history(run: Run, path: Path, last: int) -> None:
+    """``history.csv`` up to step ``last``: step, minutes, images, then one column a metric; at most 500 rows."""
+    lines = [line for line in run.metrics() if line["step"] <= last]
+    every = max(1, len(lines) // 400)
+    # The last row and the rows with figures beside the losses stay whatever the thinning.
+    kept = [line for i, line in enumerate(lines) if i % every == 0 or "kid" in line or i == len(lines) - 1]
+    columns = list(dict.fromkeys(key for line in kept for key in line if key not in ("step", "seconds", "images")))
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["step", "minutes", "images", *columns])
+        writer.writeheader()
+        for line in kept:
+            row: dict[str, Any] = {key: line[key] for key in columns if key in line}
+            row |= {
+                "step": line["step"],
+                "minutes": round(line.get("seconds", 0) / 60, 2),
+                "images": line.get("images"),
+            }
+            writer.writerow(row)
+
+
+def write_samples(folder: Path) -> None:
+    """``samples.png``: consecutive seeds from 0 at truncation 1, row by row, without choosing."""
+    from PIL import Image
+
+    from gan.catalog import load
+
+    model = load(folder)
+    columns, rows = (10, 10) if model.classes else SAMPLE_GRID
+    side = model.resolution
+    grid = Image.new("RGB", (columns * side, rows * side))
+    for first in range(0, columns * rows, columns):
+        for i, picture in enumerate(model.sample(columns, seed=first)):
+            grid.paste(picture, (i * side, first // columns * side))
+    with atomic(folder / "samples.png") as path:
+        grid.save(path, "PNG", optimize=True)
