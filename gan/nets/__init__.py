@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from gan.nets.cgan import ConditionalDiscriminator, ConditionalGenerator, ProjectionDiscriminator
+from gan.nets.classifiers import DigitJudge, MobileNetClassifier, ScratchCNN
 from gan.nets.dense import DenseDiscriminator, DenseGenerator
 from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan.nets.lsgan import LSGANDiscriminator, LSGANGenerator
@@ -24,7 +25,11 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "fastgan": FastGANDiscriminator,
     "lsgan": LSGANDiscriminator,
 }
-CLASSIFIERS: dict[str, type[nn.Module]] = {}
+CLASSIFIERS: dict[str, type[nn.Module]] = {
+    "digit-judge": DigitJudge,
+    "mobilenet-v2": MobileNetClassifier,
+    "scratch-cnn": ScratchCNN,
+}
 
 
 def build(family: dict[str, type[nn.Module]], name: str, arguments: dict[str, Any]) -> nn.Module:

@@ -1,0 +1,56 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gan import nets
+from gan.nets.classifiers import count_with_statistics, trained_parameters
+
+CASES = {"scratch-cnn": (3, 3, 224), "mobilenet-v2": (3, 3, 224), "digit-judge": (10, 1, 28)}
+
+
+def count(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_parameter_counts_are_the_reports():
+    scratch, mobile = nets.CLASSIFIERS["scratch-cnn"](), nets.CLASSIFIERS["mobilenet-v2"]()
+    assert count(scratch) == 11_169_347
+    assert count(mobile) == 2_388_227
+    assert count_with_statistics(mobile) == 2_422_339
+    assert sum(p.numel() for p in trained_parameters(mobile)) == 1280 * 128 + 128 + 128 * 3 + 3
+    assert count(nets.CLASSIFIERS["digit-judge"]()) < 1_000_000
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shapes_and_every_trained_parameter_gets_a_gradient(name):
+    torch.manual_seed(0)
+    classes, channels, side = CASES[name]
+    net = nets.build(nets.CLASSIFIERS, name, {"classes": classes}).train()
+    logits = net(torch.randn(2, channels, side, side))
+    assert logits.shape == (2, classes)
+    F.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    trained = set(trained_parameters(net))
+    for key, parameter in net.named_parameters():
+        assert (parameter.grad is not None and parameter.grad.abs().sum() > 0) == (parameter in trained), key
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_other_numbers_of_classes(name):
+    _, channels, side = CASES[name]
+    net = nets.build(nets.CLASSIFIERS, name, {"classes": 7}).eval()
+    assert net(torch.zeros(1, channels, side, side)).shape == (1, 7)
+
+
+def test_the_frozen_part_keeps_its_statistics_while_training():
+    net = nets.CLASSIFIERS["mobilenet-v2"]().train()
+    before = {key: value.clone() for key, value in net.features.state_dict().items()}
+    net(torch.randn(2, 3, 64, 64))
+    assert all(torch.equal(before[key], value) for key, value in net.features.state_dict().items())
+    assert net.head.training
+
+
+def test_embedding_and_head_are_the_whole_network():
+    net = nets.CLASSIFIERS["mobilenet-v2"]().eval()
+    x = torch.randn(2, 3, 96, 96)
+    assert net.embed(x).shape == (2, net.embedding)
+    assert torch.equal(net.head(net.embed(x)), net(x))
