@@ -76,7 +76,7 @@ def open_source(name: str, resolution: int, channels: int = 3) -> PictureSet:
     if f"{base}:train" in SPECIAL:
         raise DataError("error.data.split", name=name, base=base)
     path, selection = _locate(name)
-    with _zip_entries(path) if path.is_file() else _folder_entries(path) as entries:
+    with zip_entries(path) if path.is_file() else folder_entries(path) as entries:
         return _read(entries, _title(name, path), path, selection, resolution, channels)
 
 
@@ -134,7 +134,7 @@ def _is_picture(name: PurePosixPath) -> bool:
 
 
 @contextmanager
-def _folder_entries(path: Path) -> Iterator[list[Entry]]:
+def folder_entries(path: Path) -> Iterator[list[Entry]]:
     """The pictures in a folder, or, where it has none of its own, those in its class folders."""
     files = [file for file in path.iterdir() if file.is_file()]
     entries = [Entry(PurePosixPath(file.name), lambda file=file: file) for file in files]
@@ -150,7 +150,7 @@ def _folder_entries(path: Path) -> Iterator[list[Entry]]:
 
 
 @contextmanager
-def _zip_entries(path: Path, limits: ZipLimits | None = None) -> Iterator[list[Entry]]:
+def zip_entries(path: Path, limits: ZipLimits | None = None) -> Iterator[list[Entry]]:
     """The pictures in a zip, without the folders that all of them share. Nothing is ever written to disk."""
     limits = limits or ZipLimits()
     try:
@@ -294,7 +294,7 @@ def _cifar10(train: bool) -> PictureSet:
 def _anime_faces() -> PictureSet:
     folder, archive = (settings.data_folder() / name for name in ("anime-faces", "anime-faces-64.tar.gz"))
     if folder.is_dir():
-        with _folder_entries(folder) as entries:
+        with folder_entries(folder) as entries:
             data = _read(entries, "anime-faces", folder, None, FACE_SIDE, 3)
         data.pictures = torch.stack([_square(picture, FACE_SIDE) for picture in data.pictures])
         data.labels, data.classes = None, []

@@ -1,0 +1,119 @@
+"""python -m training.worker FOLDER: the process that trains one job.
+
+It gives way to everything else on the machine, notes in ``job.json`` how it ended, makes a checkpoint folder of the
+result, and starts the next job that waits. SIGTERM makes it save and end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gan.checkpoint import CONFIG, read_config
+from gan.errors import CantingError
+from gan.files import atomic
+from training import jobs
+
+
+def main(folder: Path) -> int:
+    """Train the job in ``folder`` to its end or until told to stop; the process's exit code."""
+    give_way()
+    # Held until the process is gone, however it goes: two processes never train one run.
+    try:
+        FileLock(folder / ".worker.lock", timeout=30).acquire()
+    except Timeout:
+        print("Another process trains this run.")
+        return 1
+    job = folder.name
+    with jobs.changing(job) as record:
+        # Whoever started this process may have been killed before noting it.
+        record["process"] = jobs.identity(os.getpid())
+    clear_up(folder)
+    try:
+        ended: dict[str, Any] = {"how": train(folder)}
+    except CantingError as error:
+        ended = {"how": "failed", "reason": jobs.in_all_languages(error)}
+        print(error)
+    except Exception:
+        ended = {"how": "failed"}
+        traceback.print_exc()
+    with jobs.changing(job) as record:
+        record["ended"] = ended
+    jobs.advance()
+    return 1 if ended["how"] == "failed" else 0
+
+
+def train(folder: Path) -> str:
+    """Carry the run on; "finished" or "stopped"."""
+    told: list[int] = []
+
+    def on_signal(number: int, frame: Any) -> None:
+        told.append(number)
+        if not training:
+            # Nothing has changed since the last save.
+            raise Stopped
+
+    training = False
+    from training.loop import Stopped
+
+    signal.signal(signal.SIGTERM, on_signal)
+    try:
+        from training.export import export_run
+        from training.start import prepare
+
+        trainer = prepare(folder)
+        training = True
+
+        def on_step(trainer: Any, values: dict[str, float]) -> None:
+            if told:
+                raise Stopped
+
+        if told:
+            raise Stopped
+        trainer.train(on_step)
+    except Stopped:
+        return "stopped"
+    export_run(folder, folder / "checkpoint")
+    name(folder)
+    return "stopped" if told and trainer.step < trainer.recipe.steps else "finished"
+
+
+def name(folder: Path) -> None:
+    """Give the checkpoint its owner's title, and keep this machine's folders out of it."""
+    record = jobs.read(folder.name)
+    config = {
+        **read_config(folder / "checkpoint"),
+        "title": record["title"],
+        "source": f"{record['pictures']} pictures",
+    }
+    with atomic(folder / "checkpoint" / CONFIG) as path:
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def clear_up(folder: Path) -> None:
+    """Remove what a kill in the middle of a write left behind."""
+    for place in (folder, folder / "samples", folder / "snapshots", folder / "checkpoint"):
+        for leftover in place.glob(".*.*.*"):
+            if leftover.suffix in (".safetensors", ".json", ".jsonl", ".png", ".csv", ".md"):
+                leftover.unlink(missing_ok=True)
+
+
+def give_way() -> None:
+    """Lowest sensible priority, so that the app's answers stay quick."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(10)
+    # Where Linux groups processes by session, only the group's niceness counts against other sessions.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text("10")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
