@@ -6,7 +6,6 @@ recipe's seed, the step and the process's rank: a resumed run needs no generator
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from gan import nets
 from gan.catalog import find
 from gan.checkpoint import load_folder
 from gan.files import atomic
-from gan.nets.common import add_spectral_norm, bake_spectral_norm
+from gan.nets.common import add_spectral_norm, plain_weights
 from training.data.pictures import PictureSet, draw_batch, mix, order
 from training.diffaug import diff_augment
 from training.ema import Ema
@@ -216,7 +215,7 @@ class GanTrainer:
                     self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
                 if self.step % recipe.snapshot_every == 0 or last:
                     self.save_samples()
-                    self.run.save_snapshot(self.step, self.averaged().state_dict())
+                    self.run.save_snapshot(self.step, self.averaged())
                 if self.step % recipe.save_every == 0 or last:
                     self.save()
             if on_step:
@@ -225,13 +224,13 @@ class GanTrainer:
                 except Stopped:
                     if self.accelerator.is_main_process:
                         self.save_samples()
-                        self.run.save_snapshot(self.step, self.averaged().state_dict())
+                        self.run.save_snapshot(self.step, self.averaged())
                         self.save()
                     return
 
-    def averaged(self) -> nn.Module:
-        """The moving average with plain weights, as it ships."""
-        return bake_spectral_norm(copy.deepcopy(self.ema.average))
+    def averaged(self) -> dict[str, Tensor]:
+        """The moving average's weights, as they ship."""
+        return plain_weights(self.ema.average)
 
     @torch.inference_mode()
     def save_samples(self) -> None:

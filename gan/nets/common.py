@@ -50,7 +50,7 @@ class UpConv(nn.Module):
 def add_spectral_norm(net: nn.Module) -> nn.Module:
     """Divide every convolution and dense weight of ``net`` by its largest singular value (Miyato et al. 2018).
 
-    Applied in place, from the weights as they are, and returned. Undone by :func:`bake_spectral_norm`.
+    Applied in place, from the weights as they are, and returned.
     """
     for module in list(net.modules()):
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | UpConv):
@@ -58,12 +58,19 @@ def add_spectral_norm(net: nn.Module) -> nn.Module:
     return net
 
 
-def bake_spectral_norm(net: nn.Module) -> nn.Module:
-    """Replace each normalised weight by its present value, so that ``net`` has plain weights again. In place."""
-    for module in list(net.modules()):
+@torch.no_grad()
+def plain_weights(net: nn.Module) -> dict[str, Tensor]:
+    """The state of ``net`` as a network without spectral norm would have it: each weight by its present value.
+
+    (Removing the parametrisations from a copy would remove them from the original too: both share their classes.)
+    """
+    weights = {
+        name: tensor.detach().clone() for name, tensor in net.state_dict().items() if ".parametrizations." not in name
+    }
+    for name, module in net.named_modules():
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    return net
+            weights[f"{name}.weight"] = module.weight.detach().clone()
+    return weights
 
 
 @torch.no_grad()
