@@ -1,0 +1,94 @@
+"""python -m gan: list, sample, classify, bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gan.errors import CantingError, RequestError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Use Canting's models from the command line.")
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the models at hand."""
+    from gan.catalog import entries
+
+    for one in entries():
+        figures = {k: v for k, v in one.metrics.items() if k in ("fid", "kid", "accuracy", "digit_accuracy")}
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
+        typer.echo(f"{one.name:22} {one.kind:11} {one.resolution:4}  {one.title:28} {shown}".rstrip())
+
+
+@app.command()
+def sample(
+    model: str,
+    count: Annotated[int, typer.Option(help="How many pictures, 1 to 64.")] = 1,
+    seed: Annotated[int, typer.Option(help="The first picture's seed; the others follow.")] = 0,
+    truncation: Annotated[float, typer.Option(help="0 (the average) to 1.5; 1 is what was trained.")] = 1.0,
+    labels: Annotated[str, typer.Option(help="Digits to draw, such as 2026.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder for the PNG files.")] = Path("."),
+) -> None:
+    """Write pictures as PNG files that carry their model, seed, truncation and version."""
+    from gan.catalog import load
+    from gan.files import atomic
+    from gan.pictures import png_bytes
+    from gan.sampling import metadata
+
+    if labels and not labels.isdecimal():
+        raise RequestError("error.request.digits")
+    chosen = [int(digit) for digit in labels] or None
+    generator = load(model)
+    pictures = generator.sample(len(chosen) if chosen else count, seed, truncation, chosen)
+    for i, picture in enumerate(pictures):
+        path = out / f"{generator.name}-{seed + i}.png"
+        with atomic(path) as temporary:
+            temporary.write_bytes(png_bytes(picture, metadata(generator.name, seed + i, truncation)))
+        typer.echo(path)
+
+
+@app.command()
+def classify(
+    photos: list[Path],
+    model: Annotated[str, typer.Option(help="A classifier, see `list`.")] = "batik-mobilenet-20",
+    top: Annotated[int, typer.Option(help="How many labels to show.")] = 3,
+) -> None:
+    """Name the motif on photos. A photo that cannot be read is named, the others are still answered."""
+    from gan.catalog import load
+
+    classifier = load(model)
+    failed = False
+    for photo in photos:
+        try:
+            answer = classifier.classify(photo, top=top)
+        except CantingError as error:
+            failed = True
+            typer.echo(f"{photo}: {error}", err=True)
+            continue
+        typer.echo(f"{photo}: " + "  ".join(f"{label} {probability:.1%}" for label, probability in answer))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench() -> None:
+    """Measure start-up, sampling, classification and memory on this machine."""
+    from gan.bench import bench as measure
+
+    typer.echo(measure())
+
+
+def main() -> None:
+    """The command line: a CantingError becomes one sentence and exit code 1."""
+    try:
+        app()
+    except CantingError as error:
+        typer.echo(f"canting: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
