@@ -1,0 +1,71 @@
+"""Canting in the browser: ``python app.py``, on a Space and at home (GRADIO_SERVER_NAME, GRADIO_SERVER_PORT)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+
+# Nothing about visitors leaves the machine; Gradio reads this at import.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from gan import catalog
+from gan.style import CSS, theme
+from gan.tabs import classify, digits, generate
+from gan.tabs.common import log, t
+
+CACHE_SECONDS = 6 * 3600
+LARGEST_UPLOAD = "500mb"
+
+
+def build() -> gr.Blocks:
+    """The whole page, not yet launched."""
+    with gr.Blocks(
+        title="Canting", analytics_enabled=False, fill_width=True, delete_cache=(600, CACHE_SECONDS)
+    ) as page:
+        with gr.Row(elem_id="masthead"):
+            gr.Markdown("# Canting")
+            gr.Markdown(t("app.tagline"))
+        with gr.Tabs():
+            for name, tab in (("generate", generate), ("digits", digits), ("classify", classify)):
+                with gr.Tab(t(f"app.tab.{name}"), id=name):
+                    tab.build()
+            # Training is a package of its own: the app works without it.
+            if importlib.util.find_spec("training") and importlib.util.find_spec("training.tab"):
+                from training import tab
+
+                with gr.Tab(t("app.tab.train"), id="train"):
+                    tab.build()
+        gr.Markdown(t("app.about"), elem_id="footer")
+    return page.queue(default_concurrency_limit=8, max_size=200)
+
+
+def warm_up() -> None:
+    """Import torch and load the first model, so that the first visitor need not wait for it."""
+    try:
+        for model in generate.generators()[:1]:
+            catalog.load(model.name)
+    except Exception:
+        log.exception("warming up failed")
+
+
+def main() -> None:
+    """Serve until stopped."""
+    page = build()
+    page.launch(
+        theme=theme(),
+        css=CSS,
+        i18n=t,
+        footer_links=["api"],
+        run_history=False,
+        max_file_size=LARGEST_UPLOAD,
+        prevent_thread_lock=True,
+    )
+    threading.Thread(target=warm_up, daemon=True).start()
+    page.block_thread()
+
+
+if __name__ == "__main__":
+    main()

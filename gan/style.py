@@ -1,0 +1,149 @@
+"""Canting's look: indigo (nila), soga brown, undyed cream and a little wax gold, in light and dark."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+NILA = gr.themes.Color(
+    c50="#eef1f8", c100="#d8deed", c200="#b3bfdc", c300="#8799c4", c400="#5d73a9", c500="#3d548e",
+    c600="#2b3f74", c700="#22325f", c800="#1b284c", c900="#141e3a", c950="#0d1427",
+)  # fmt: skip
+SOGA = gr.themes.Color(
+    c50="#fbf4ea", c100="#f3e3cb", c200="#e6c799", c300="#d5a566", c400="#bf843f", c500="#a1672a",
+    c600="#845022", c700="#683d1d", c800="#4e2e18", c900="#382113", c950="#22140b",
+)  # fmt: skip
+CREAM = gr.themes.Color(
+    c50="#fdfaf4", c100="#f7f1e5", c200="#ece3d1", c300="#d8ccb6", c400="#b0a48f", c500="#857a69",
+    c600="#655c4f", c700="#4a443c", c800="#2a2b33", c900="#1a1d28", c950="#11141d",
+)  # fmt: skip
+GOLD = "#d9a441"
+
+
+def theme() -> gr.themes.Base:
+    """The theme for ``launch``. Its typeface ships with Gradio: nothing is fetched from other hosts."""
+    return gr.themes.Base(
+        primary_hue=NILA,
+        secondary_hue=SOGA,
+        neutral_hue=CREAM,
+        font=[gr.themes.LocalFont("IBM Plex Sans", weights=(400, 600)), "system-ui", "sans-serif"],
+        font_mono=[gr.themes.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"],
+        radius_size=gr.themes.sizes.radius_sm,
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color="#241f1a",
+        body_text_color_dark="#f1eadd",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        background_fill_primary="#fffdf9",
+        background_fill_primary_dark="*neutral_900",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="#161924",
+        block_background_fill="#fffdf9",
+        block_background_fill_dark="*neutral_900",
+        block_border_width="0px",
+        block_shadow="none",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_text_color="*neutral_600",
+        block_label_text_color_dark="*neutral_400",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        border_color_primary="*neutral_200",
+        border_color_primary_dark="#2d3140",
+        input_background_fill="#ffffff",
+        input_background_fill_dark="#12151f",
+        input_border_width="1px",
+        input_border_color="*neutral_300",
+        input_border_color_dark="#3a3f52",
+        input_border_color_focus="*primary_500",
+        input_border_color_focus_dark=GOLD,
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark=GOLD,
+        button_primary_background_fill_hover_dark="#e6b85e",
+        button_primary_text_color="#fffdf9",
+        button_primary_text_color_dark="#1a1408",
+        button_secondary_background_fill="*neutral_100",
+        button_secondary_background_fill_hover="*neutral_200",
+        button_secondary_background_fill_dark="#262a38",
+        button_secondary_background_fill_hover_dark="#333849",
+        button_secondary_text_color="*neutral_900",
+        button_secondary_text_color_dark="#f1eadd",
+        slider_color="*primary_500",
+        slider_color_dark=GOLD,
+        color_accent="*primary_600",
+        color_accent_soft="*primary_50",
+        color_accent_soft_dark="#262a38",
+        link_text_color="*primary_600",
+        link_text_color_dark=GOLD,
+        stat_background_fill="*primary_300",
+        stat_background_fill_dark="*primary_500",
+        checkbox_label_background_fill="transparent",
+        checkbox_label_background_fill_dark="transparent",
+        checkbox_label_background_fill_hover="*neutral_100",
+        checkbox_label_background_fill_hover_dark="#262a38",
+        checkbox_label_background_fill_selected="*primary_50",
+        checkbox_label_background_fill_selected_dark="#262a38",
+    )
+
+
+CSS = """
+.gradio-container { max-width: 1440px !important; margin: 0 auto !important; padding: 0 20px 24px !important; }
+.gradio-container * { scroll-margin: 5rem; }
+:focus-visible { outline: 3px solid #d9a441 !important; outline-offset: 2px; }
+
+/* Head: the name and one line */
+#masthead { display: flex; align-items: baseline; gap: 14px; flex-wrap: wrap; padding: 18px 2px 2px; border: 0; }
+#masthead .block, #masthead > * { flex: 0 1 auto; width: auto; min-width: 0 !important; padding: 0; }
+#masthead h1 { font-size: 28px; letter-spacing: -.01em; margin: 0; line-height: 1.1; }
+#masthead p { margin: 0; color: var(--body-text-color-subdued); }
+#footer { margin-top: 28px; padding-top: 14px; border-top: 1px solid var(--border-color-primary); }
+#footer p { font-size: 13px; color: var(--body-text-color-subdued); max-width: 80ch; }
+
+/* Model picker: radio buttons that look like swatches of cloth */
+.swatches { padding: 0 !important; background: transparent !important; }
+.swatches .wrap { display: flex; flex-wrap: nowrap; gap: 10px; overflow-x: auto; padding: 4px 4px 8px; }
+.swatches label { flex: 0 0 auto; width: 132px; flex-direction: column; align-items: stretch; gap: 6px; padding: 6px;
+  border: 2px solid transparent; border-radius: 8px; background: transparent; box-shadow: none; cursor: pointer; }
+.swatches label::before { content: ""; display: block; aspect-ratio: 4 / 3; border-radius: 4px;
+  background: var(--background-fill-secondary) center / cover; }
+.swatches label:has(input:checked) { border-color: var(--primary-600); background: var(--color-accent-soft); }
+.dark .swatches label:has(input:checked) { border-color: #d9a441; }
+.swatches label:focus-within { outline: 3px solid #d9a441; outline-offset: 1px; }
+.swatches label span { margin: 0 !important; font-size: 14px; line-height: 1.25; text-align: center; }
+.swatches input { position: absolute; opacity: 0; width: 1px; height: 1px; }
+
+/* Pictures, edge to edge */
+.pictures { background: transparent !important; padding: 0 !important; }
+.pictures .grid-wrap { padding: 0 !important; max-height: none !important; height: auto !important; }
+.pictures .grid-container { gap: 6px !important; padding: 0 !important; }
+.pictures .gallery-item, .pictures .thumbnail-item { border-radius: 3px !important; border: 0 !important; }
+.pictures .caption-label { font-size: 12px; opacity: 0; transition: opacity .15s; }
+.pictures .gallery-item:hover .caption-label, .pictures .gallery-item:focus-within .caption-label { opacity: 1; }
+.pixels img { image-rendering: pixelated; }
+.loop img { max-height: 420px; margin: 0 auto; }
+
+/* Main actions stay in reach while one looks at the pictures */
+.actions { position: sticky; bottom: 0; z-index: 5; align-items: end; gap: 10px; padding: 10px 0;
+  background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
+.actions .block { background: transparent; padding: 0; }
+.cancel { visibility: hidden; }
+.tabitem:has(.translucent, .generating) .cancel, .tabitem:has([data-testid="status-tracker"] .eta-bar) .cancel
+  { visibility: visible; }
+.quiet { background: transparent !important; padding: 0 !important; }
+.no-show { display: none !important; }
+
+@media (max-width: 640px) {
+  .gradio-container { padding: 0 12px 16px !important; }
+  #masthead { padding-top: 12px; }
+  .swatches label { width: 104px; }
+  .pictures:not(.digits) .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+  .pictures.many:not(.digits) .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+  .actions { display: grid !important; grid-template-columns: 1fr 1fr; }
+  .actions > * { min-width: 0 !important; width: 100%; }
+}
+@media (prefers-reduced-motion: reduce) { * { transition: none !important; animation-duration: .01s !important; } }
+"""

@@ -1,0 +1,141 @@
+"""What the tabs share: texts, errors in the visitor's language, model lookup, pictures on disk."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+import logging
+import secrets
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from gan import catalog
+from gan.errors import CantingError, CheckpointError
+from gan.pictures import png_bytes
+from gan.settings import VERSION
+from gan.texts import LANGUAGES, catalogue, say
+
+log = logging.getLogger("canting")
+# Layout texts, translated in the browser. Handlers use ``say`` with the language that ``guard`` hands them.
+t = gr.I18n(**catalogue())
+# Handlers that draw share one limit: more of them at once would only slow each other down.
+DRAWING = {"concurrency_id": "pictures", "concurrency_limit": 2}
+PRIVATE = {"api_visibility": "private"}
+# Quick events behind the scenes.
+HELPER = {**PRIVATE, "show_progress": "hidden"}
+
+
+def language_of(request: gr.Request | None) -> str:
+    """The language the page is shown in: Gradio takes the browser's first choice, or English where it has no texts."""
+    first = (request.headers.get("accept-language", "") if request else "").split(",")[0].split(";")[0]
+    code = first.strip().lower().split("-")[0]
+    return code if code in LANGUAGES else LANGUAGES[0]
+
+
+def guard(handler: Callable) -> Callable:
+    """Make a plain function into an event handler whose failures a visitor can read.
+
+    A CantingError becomes its one sentence; anything else a general one, with the traceback in the log. A handler with
+    a parameter ``language`` is given the visitor's, one with ``request`` the request.
+    """
+    hints = typing.get_type_hints(handler)
+    own = [name for name in ("language", "request") if name in hints]
+    parameters = [one for one in inspect.signature(handler).parameters.values() if one.name not in own]
+
+    @functools.wraps(handler)
+    def event(request: gr.Request, *values: object) -> object:
+        language = language_of(request)
+        known = {"language": language, "request": request}
+        try:
+            return handler(*values, **{name: known[name] for name in own})
+        except gr.Error:
+            raise
+        except CantingError as error:
+            # Gradio shows messages as HTML, and some quote what a visitor typed.
+            sentence = html.escape(error.say(language))
+        except Exception:
+            log.exception("%s failed", handler.__name__)
+            sentence = say("error.unexpected", language)
+        raise gr.Error(sentence, title=say("error.title", language), duration=20, print_exception=False) from None
+
+    first = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
+    event.__signature__ = inspect.Signature([first, *parameters])
+    event.__annotations__ = {name: hint for name, hint in hints.items() if name not in own} | {"request": gr.Request}
+    del event.__wrapped__
+    return event
+
+
+def unchecked(component: gr.components.Component) -> gr.components.Component:
+    """Hand the handler what the visitor sent: the component's own checks answer in English and without a reason."""
+    component.preprocess = lambda payload: payload
+    return component
+
+
+def unopened(image: gr.Image) -> gr.Image:
+    """Hand the handler the file's path: Gradio would decode it first, and a broken one ends in a raw exception."""
+    image.preprocess = lambda payload: payload.path if payload else None
+    return image
+
+
+def whole(value: object) -> object:
+    """A JSON number such as 4.0 as the whole number it is; anything else as it came, for the model to refuse."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def entry(name: str, kind: str) -> catalog.Entry:
+    """A model that a visitor may ask for: one of the catalogue's, never a path or a Hub id.
+
+    Raises:
+        CheckpointError: when there is none of that name and kind.
+    """
+    found = catalog.entries(kind)
+    for one in found:
+        if one.name == name:
+            return one
+    raise CheckpointError("error.checkpoint.unknown", name=name, known=", ".join(one.name for one in found) or "-")
+
+
+def motif(label: str) -> str:
+    """A class folder's name as people say it: ``batik-bali`` is Bali."""
+    return label.removeprefix("batik-").replace("-", " ").replace("_", " ").title()
+
+
+def request_folder() -> Path:
+    """A new folder for the files of one answer, where Gradio serves them from and clears them away."""
+    folder = Path(get_upload_folder()) / secrets.token_urlsafe(16)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_pngs(pictures: Iterable[Image.Image], names: Sequence[str], notes: Sequence[dict]) -> list[str]:
+    """Write each picture as ``canting-<name>.png`` with its notes and Canting's version in it; returns the paths."""
+    folder = request_folder()
+    paths = []
+    for picture, name, facts in zip(pictures, names, notes, strict=True):
+        path = folder / f"canting-{name}.png"
+        written = {key: str(value) for key, value in facts.items()} | {"version": VERSION, "software": "Canting"}
+        path.write_bytes(png_bytes(picture, written))
+        paths.append(str(path))
+    return paths
+
+
+def tiles(model: catalog.Entry, most: int) -> list[Image.Image]:
+    """The first pictures of a model's ``samples.png``, its seeds 0, 1, 2, …; none when it ships no such grid."""
+    if not model.samples or not model.resolution:
+        return []
+    with Image.open(model.samples) as grid:
+        grid.load()
+    side = model.resolution
+    for gap in (0, 2):
+        columns, rest = divmod(grid.width - gap, side + gap)
+        rows, rest_below = divmod(grid.height - gap, side + gap)
+        if not rest and not rest_below:
+            corners = [(gap + x * (side + gap), gap + y * (side + gap)) for y in range(rows) for x in range(columns)]
+            return [grid.crop((x, y, x + side, y + side)) for x, y in corners[:most]]
+    return []

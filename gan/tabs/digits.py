@@ -1,0 +1,121 @@
+"""The Digits tab: type a number, see it in a handwriting that nobody has."""
+
+from __future__ import annotations
+
+import gradio as gr
+from PIL import Image
+
+from gan import catalog
+from gan.device import on_gpu
+from gan.errors import CheckpointError, RequestError
+from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, t, unchecked, whole, write_pngs
+from gan.texts import say
+
+LONGEST = 20
+ROWS = COLUMNS = 10
+# Twenty-eight pixels are hard to see: the grid is shown, and saved, three times as large.
+GRID_SCALE = 3
+
+
+def model_name() -> str:
+    """The generator that knows ten digits, Canting's best one first.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    able = [one.name for one in catalog.entries("generator") if len(one.classes) == 10 and one.resolution <= 32]
+    able.sort(key=lambda name: (name != "mnist-cgan", name))
+    if not able:
+        raise CheckpointError(
+            "error.checkpoint.unknown", name="mnist-cgan", known=", ".join(catalog.available()) or "-"
+        )
+    return able[0]
+
+
+@on_gpu
+def draw(model: str, labels: list[int], seed: int) -> list[Image.Image]:
+    """One picture a digit."""
+    return catalog.load(model).sample(labels=labels, seed=seed)
+
+
+def digits(text: str, seed: int = 0, language: str = "en") -> list[tuple[str, str]]:
+    """Each digit of ``text`` from a seed of its own: (path of a PNG, caption) each. Spaces are left out.
+
+    Raises:
+        RequestError: for anything but 1 to 20 digits, or a seed out of range.
+        CheckpointError: when there is no model for digits.
+    """
+    wanted = "".join((text or "").split())
+    if not 1 <= len(wanted) <= LONGEST or any(one not in "0123456789" for one in wanted):
+        raise RequestError("error.request.digits", most=LONGEST)
+    model, seed = model_name(), whole(seed)
+    pictures = draw(model, [int(one) for one in wanted], seed)
+    notes = [{"model": model, "digit": one, "seed": seed + i, "truncation": 1.0} for i, one in enumerate(wanted)]
+    names = [f"{model}-{i:02d}-digit-{one}-seed-{seed + i}" for i, one in enumerate(wanted)]
+    captions = [say("digits.caption", language, digit=one, seed=seed + i) for i, one in enumerate(wanted)]
+    return list(zip(write_pngs(pictures, names, notes), captions, strict=True))
+
+
+def grid(seed: int = 0) -> str:
+    """A sheet with a row for each digit, ten hands a row: the path of one PNG.
+
+    Raises:
+        RequestError: for a seed out of range.
+        CheckpointError: when there is no model for digits.
+    """
+    model, seed = model_name(), whole(seed)
+    half = [row for row in range(ROWS // 2) for _ in range(COLUMNS)]
+    first = draw(model, half, seed)
+    pictures = first + draw(model, [row + ROWS // 2 for row in half], seed + len(half))
+    side = pictures[0].width
+    sheet = Image.new("L", (COLUMNS * side, ROWS * side))
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture.convert("L"), (number % COLUMNS * side, number // COLUMNS * side))
+    sheet = sheet.resize((sheet.width * GRID_SCALE, sheet.height * GRID_SCALE), Image.Resampling.NEAREST)
+    return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1.0}])[0]
+
+
+def shown(text: str, seed: int, language: str = "en") -> dict:
+    """The digits side by side, in as many columns as there are."""
+    pictures = digits(text, seed, language)
+    return gr.update(value=pictures, columns=min(len(pictures), 10))
+
+
+DICE = "() => Math.floor(Math.random() * 2147480000)"
+
+
+def build() -> None:
+    """Lay the tab out and wire it, inside the page's Blocks."""
+    gallery = gr.Gallery(
+        label=t("digits.gallery"), show_label=False, container=False, interactive=False, object_fit="contain",
+        height="auto", columns=4, buttons=["download", "download_all", "fullscreen"], elem_id="digits-gallery",
+        elem_classes=["pictures", "pixels", "digits"],
+    )  # fmt: skip
+    with gr.Row(elem_classes="actions"):
+        text = gr.Textbox("2026", label=t("digits.text"), max_lines=1, min_width=140, scale=2, elem_id="digits-text")
+        seed = unchecked(
+            gr.Number(0, label=t("generate.seed"), minimum=0, precision=0, min_width=120, elem_id="digits-seed")
+        )
+        dice = gr.Button(t("generate.dice"), min_width=120)
+        start = gr.Button(t("digits.start"), variant="primary", min_width=140, scale=2, elem_id="digits-start")
+        cancel = gr.Button(t("app.cancel"), variant="stop", min_width=90, elem_classes="cancel")
+    gr.Markdown(t("digits.grid_text"), elem_classes="quiet")
+    sheet = gr.Image(
+        label=t("digits.grid"), interactive=False, container=False, show_label=False, elem_id="digits-grid",
+        buttons=["download", "fullscreen"], elem_classes="pixels",
+    )  # fmt: skip
+
+    written = gr.on(
+        [start.click, text.submit, seed.submit], guard(digits), [text, seed], gallery, api_name="digits", **DRAWING
+    )
+    rolled = dice.click(None, None, seed, js=DICE, **PRIVATE)
+    rolled = rolled.then(guard(shown), [text, seed], gallery, **PRIVATE, **DRAWING)
+    columns = [
+        event.success(lambda text: gr.update(columns=min(len("".join(text.split())), 10)), text, gallery, **HELPER)
+        for event in (written,)
+    ]
+    sheets = [event.success(guard(grid), seed, sheet, **PRIVATE, **DRAWING) for event in (written, rolled)]
+    page = gr.context.Context.root_block
+    opened = page.load(guard(shown), [text, seed], gallery, **PRIVATE, **DRAWING)
+    opened.success(guard(grid), seed, sheet, **PRIVATE, **DRAWING)
+    cancel.click(None, cancels=[written, rolled, *columns, *sheets], **PRIVATE)

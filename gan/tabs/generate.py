@@ -1,0 +1,340 @@
+"""The Generate tab: pictures from any of the generators, and ways to wander from one to the next."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image, ImageOps
+
+from gan import catalog
+from gan.device import on_gpu
+from gan.errors import RequestError
+from gan.tabs.common import (
+    DRAWING,
+    HELPER,
+    PRIVATE,
+    entry,
+    guard,
+    request_folder,
+    t,
+    tiles,
+    unchecked,
+    whole,
+    write_pngs,
+)
+from gan.texts import say
+
+COUNT = 8
+NEIGHBOURS = 8
+WALK_FRAMES = 32
+WALK_MILLISECONDS = 70
+LARGEST_SEED = 2**31 - 1
+
+Captioned = list[tuple[str, str]]
+
+
+@on_gpu
+def draw(model: str, count: int, seed: int, truncation: float) -> list[Image.Image]:
+    """Sample a model of the catalogue; with classes, a seed always shows the same one."""
+    generator = catalog.load(model)
+    labels = None
+    if generator.classes and isinstance(count, int) and isinstance(seed, int) and 0 < count <= 64:
+        labels = [(seed + i) % generator.classes for i in range(count)]
+    return generator.sample(count, seed=seed, truncation=truncation, labels=labels)
+
+
+@on_gpu
+def draw_neighbours(model: str, seed: int, truncation: float) -> list[Image.Image]:
+    """A picture and its neighbours."""
+    generator = catalog.load(model)
+    labels = [seed % generator.classes] * NEIGHBOURS if generator.classes and isinstance(seed, int) else None
+    return generator.neighbours(seed, NEIGHBOURS, truncation=truncation, labels=labels)
+
+
+@on_gpu
+def draw_walk(model: str, seed_a: int, seed_b: int, truncation: float) -> list[Image.Image]:
+    """The frames of a loop between two seeds."""
+    return catalog.load(model).walk(seed_a, seed_b, frames=WALK_FRAMES, truncation=truncation)
+
+
+def generate(model: str, count: int = COUNT, seed: int = 0, truncation: float = 1.0, language: str = "en") -> Captioned:
+    """Pictures of the seeds ``seed``, ``seed + 1``, …: (path of a PNG that knows what made it, caption) each.
+
+    Raises:
+        CheckpointError: for a model that is not there or cannot be used.
+        RequestError: for a number out of range.
+    """
+    count, seed = whole(count), whole(seed)
+    pictures = draw(entry(model, "generator").name, count, seed, truncation)
+    return captioned(model, pictures, seed, truncation, language)
+
+
+def captioned(model: str, pictures: list[Image.Image], seed: int, truncation: float, language: str = "en") -> Captioned:
+    """Write pictures of consecutive seeds and caption each with its own."""
+    seeds = [(seed + i) % (LARGEST_SEED + 1) for i in range(len(pictures))]
+    notes = [{"model": model, "seed": one, "truncation": truncation} for one in seeds]
+    paths = write_pngs(pictures, [f"{model}-seed-{one}" for one in seeds], notes)
+    return [(path, say("generate.caption", language, seed=one)) for path, one in zip(paths, seeds, strict=True)]
+
+
+def neighbours(model: str, seed: int, truncation: float = 1.0, language: str = "en") -> Captioned:
+    """The picture of ``seed`` and others a small step away from it, captioned."""
+    seed = whole(seed)
+    if seed is None:
+        raise RequestError("error.request.choose")
+    pictures = draw_neighbours(entry(model, "generator").name, seed, truncation)
+    names = [f"{model}-seed-{seed}-near-{i}" for i in range(len(pictures))]
+    notes = [{"model": model, "seed": seed, "truncation": truncation, "neighbour": i} for i in range(len(pictures))]
+    paths = write_pngs(pictures, names, notes)
+    first, others = say("generate.caption", language, seed=seed), say("generate.near", language, seed=seed)
+    return [(path, others if i else first) for i, path in enumerate(paths)]
+
+
+def walk(model: str, seed_a: int, seed_b: int, truncation: float = 1.0) -> str:
+    """An endless loop from one seed's picture to another's and back: the path of an animated WebP."""
+    seed_a, seed_b = whole(seed_a), whole(seed_b)
+    if seed_a is None or seed_b is None:
+        raise RequestError("error.request.choose_two")
+    frames = draw_walk(entry(model, "generator").name, seed_a, seed_b, truncation)
+    path = request_folder() / f"canting-{model}-walk-{seed_a}-{seed_b}.webp"
+    frames = [frame.convert("RGB") for frame in frames]
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=WALK_MILLISECONDS, loop=0, quality=82, method=2
+    )
+    return str(path)
+
+
+def bundle(pictures: list[tuple[str, str | None]] | None) -> str | None:
+    """All pictures of a gallery as one zip; they are compressed already, so it only stores them."""
+    if not pictures:
+        return None
+    path = request_folder() / "canting.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (picture, _) in enumerate(pictures):
+            name = Path(picture).name
+            archive.write(picture, name if name not in archive.namelist() else f"{number}-{name}")
+    return str(path)
+
+
+def samples(model: str, language: str = "en") -> Captioned:
+    """The pictures a model ships with, seeds 0, 1, 2, …: there at once, without the model."""
+    return captioned(model, tiles(entry(model, "generator"), COUNT), 0, 1.0, language)
+
+
+def generators() -> list[catalog.Entry]:
+    """The generators to choose from; those that draw digits on demand have a tab of their own."""
+    found = catalog.entries("generator")
+    free = [one for one in found if not one.classes] or found
+    # Batik first: that is what people come for.
+    return sorted(free, key=lambda one: (not one.name.startswith("batik"), one.name.endswith("-report"), one.name))
+
+
+def swatch_style(models: list[catalog.Entry]) -> str:
+    """A style sheet that lays each model's first picture on its radio button."""
+    rules = []
+    for number, model in enumerate(models, start=1):
+        for tile in tiles(model, 1):
+            buffer = io.BytesIO()
+            swatch = tile.convert("RGB")
+            if swatch.width < 120:
+                swatch = swatch.resize((128, 128), Image.Resampling.NEAREST)
+            ImageOps.fit(swatch, (144, 108)).save(buffer, "WEBP", quality=80)
+            data = base64.b64encode(buffer.getvalue()).decode()
+            picture = f'url("data:image/webp;base64,{data}")'
+            rules.append(f".swatches label:nth-of-type({number})::before {{ background-image: {picture} }}")
+    return f"<style>{' '.join(rules)}</style>"
+
+
+def look(model: str) -> dict[str, Any]:
+    """How a gallery shows a model's pictures: small ones smaller, with their pixels left square."""
+    small = entry(model, "generator").resolution <= 64
+    return {"columns": 8 if small else 4, "elem_classes": ["pictures", "pixels", "many"] if small else ["pictures"]}
+
+
+def choose_model(model: str, language: str = "en") -> tuple:
+    """A visitor picked another model: its samples, and the form as it was for them."""
+    return gr.update(value=samples(model, language), **look(model)), 0, 1.0
+
+
+def asked_for(query: dict[str, str]) -> tuple[str, int, int, float] | None:
+    """What a link asks for: (model, count, seed, truncation), or None when it names no model.
+
+    Raises:
+        RequestError: when one of its numbers is none.
+    """
+    if "model" not in query:
+        return None
+    try:
+        return (
+            query["model"],
+            int(query.get("count", COUNT)),
+            int(query.get("seed", 0)),
+            float(query.get("truncation", 1)),
+        )
+    except ValueError:
+        raise RequestError("error.request.link") from None
+
+
+def opening(request: gr.Request, language: str = "en") -> tuple:
+    """The page as its address asks for it: the models there are now, and the pictures of a link."""
+    models = generators()
+    asked = asked_for(dict(request.query_params))
+    if asked is None:
+        return gr.update(choices=choices(models)), swatch_style(models), *[gr.skip()] * 6
+    name, count, seed, truncation = asked
+    pictures = generate(name, count, seed, truncation, language)
+    if name not in [one.name for one in models]:
+        models.append(entry(name, "generator"))
+    return (
+        gr.update(choices=choices(models), value=name),
+        swatch_style(models),
+        count,
+        seed,
+        truncation,
+        gr.update(value=pictures, **look(name)),
+        bundle(pictures),
+        [name, seed, truncation],
+    )
+
+
+def choices(models: list[catalog.Entry]) -> list[tuple[str, str]]:
+    """Models as a radio group takes them."""
+    return [(one.title, one.name) for one in models]
+
+
+def pick(event: gr.SelectData, shown: list[int], picked: int | None) -> tuple[int | None, int | None]:
+    """A picture was opened: its seed, and that of the one opened before."""
+    seed = shown[1] + event.index
+    return seed, picked if picked != seed else gr.skip()
+
+
+LINK = """(model, count, seed, truncation) => {
+  const link = new URL(window.location.pathname, window.location.origin);
+  link.search = new URLSearchParams({model, seed, truncation, count});
+  return link.href;
+}"""
+NEXT = "(seed, count) => (Number(seed) + Number(count)) % 2147483648"
+DICE = "() => Math.floor(Math.random() * 2147483648)"
+
+
+def build() -> None:
+    """Lay the tab out and wire it, inside the page's Blocks."""
+    models = generators()
+    first = models[0].name if models else None
+    style = gr.HTML(swatch_style(models), padding=False, elem_classes="no-show")
+    model = unchecked(
+        gr.Radio(
+            choices(models),
+            value=first,
+            label=t("generate.model"),
+            show_label=False,
+            container=False,
+            elem_classes="swatches",
+            elem_id="generate-model",
+        )
+    )
+    if not models:
+        gr.Markdown(t("generate.none"))
+    opening_pictures = samples(first) if first else []
+    gallery = gr.Gallery(
+        opening_pictures,
+        label=t("generate.gallery"),
+        show_label=False,
+        container=False,
+        interactive=False,
+        object_fit="contain",
+        height="auto",
+        buttons=["download", "download_all", "fullscreen"],
+        elem_id="generate-gallery",
+        **(look(first) if first else {}),
+    )
+    with gr.Row(elem_classes="actions"):
+        count = unchecked(
+            gr.Number(COUNT, label=t("generate.count"), minimum=1, maximum=64, precision=0, min_width=90, scale=1)
+        )
+        seed = unchecked(
+            gr.Number(
+                0, label=t("generate.seed"), minimum=0, maximum=LARGEST_SEED, precision=0, min_width=120, scale=1,
+                elem_id="generate-seed",
+            )
+        )  # fmt: skip
+        dice = gr.Button(t("generate.dice"), min_width=110, scale=1)
+        more = gr.Button(t("generate.next"), min_width=120, scale=1)
+        start = gr.Button(t("generate.start"), variant="primary", min_width=160, scale=2, elem_id="generate-start")
+        cancel = gr.Button(t("app.cancel"), variant="stop", min_width=90, scale=1, elem_classes="cancel")
+    with gr.Row():
+        with gr.Column(min_width=280):
+            gr.Markdown(t("generate.wander"), elem_classes="quiet")
+            with gr.Row():
+                picked = unchecked(gr.Number(None, label=t("generate.picked"), minimum=0, precision=0, min_width=110))
+                before = unchecked(gr.Number(None, label=t("generate.before"), minimum=0, precision=0, min_width=110))
+            with gr.Row():
+                near = gr.Button(t("generate.more_like"), min_width=140, elem_id="generate-near")
+                stroll = gr.Button(t("generate.walk"), min_width=140, elem_id="generate-walk")
+        with gr.Column(min_width=280):
+            link = gr.Textbox(
+                label=t("generate.link"), interactive=False, buttons=["copy"], max_lines=1, elem_id="generate-link"
+            )
+            download = gr.DownloadButton(t("generate.download"), bundle(opening_pictures), elem_id="generate-download")
+            with gr.Accordion(t("generate.expert"), open=False):
+                truncation = unchecked(
+                    gr.Slider(0, 1.5, 1, step=0.05, label=t("generate.truncation"), info=t("generate.truncation_info"))
+                )
+    loop = gr.Image(
+        label=t("generate.loop"), interactive=False, visible=False, buttons=["download", "fullscreen"],
+        elem_classes="loop", elem_id="generate-loop",
+    )  # fmt: skip
+    close = gr.Gallery(
+        label=t("generate.close"), visible=False, interactive=False, object_fit="contain", height="auto", columns=4,
+        buttons=["download", "download_all", "fullscreen"], elem_classes="pictures", elem_id="generate-close",
+    )  # fmt: skip
+    # What the gallery shows, whatever the form says by now: model, first seed, truncation. One a visitor.
+    shown = gr.State([first, 0, 1.0])
+    request = [model, count, seed, truncation]
+
+    def settle(event: gr.events.Dependency) -> None:
+        """After new pictures: remember what they are, offer the link and the zip."""
+        event.success(lambda *now: list(now), [model, seed, truncation], shown, **HELPER)
+        event.success(None, request, link, js=LINK, **PRIVATE)
+        event.success(guard(bundle), gallery, download, **HELPER)
+
+    drawn = [
+        gr.on(
+            [start.click, count.submit, seed.submit], guard(generate), request, gallery, api_name="generate", **DRAWING
+        )
+    ]
+    for button, inputs, js in ((more, [seed, count], NEXT), (dice, None, DICE)):
+        moved = button.click(None, inputs, seed, js=js, **PRIVATE)
+        drawn.append(moved.then(guard(generate), request, gallery, **PRIVATE, **DRAWING))
+    for event in drawn:
+        settle(event)
+    settle(model.input(guard(choose_model), model, [gallery, seed, truncation], **HELPER))
+
+    gallery.select(guard(pick), [shown, picked], [picked, before], **HELPER)
+    wandering = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
+    wander = [
+        near.click(guard(near_shown), [shown, picked], close, **wandering),
+        stroll.click(guard(walk_shown), [shown, before, picked], loop, **wandering),
+    ]
+    cancel.click(None, cancels=[*drawn, *wander], **PRIVATE)
+
+    page = gr.context.Context.root_block
+    opened = page.load(
+        guard(opening), None, [model, style, count, seed, truncation, gallery, download, shown], **HELPER, **DRAWING
+    )
+    opened.success(None, request, link, js=LINK, **PRIVATE)
+
+
+def near_shown(shown: list, seed: int | None, language: str = "en") -> dict[str, Any]:
+    """More like the chosen picture of those on show."""
+    return gr.update(value=neighbours(shown[0], seed, shown[2], language), visible=True)
+
+
+def walk_shown(shown: list, seed_a: int | None, seed_b: int | None) -> dict[str, Any]:
+    """A walk between two chosen pictures of those on show."""
+    return gr.update(value=walk(shown[0], seed_a, seed_b, shown[2]), visible=True)
