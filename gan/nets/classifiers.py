@@ -82,13 +82,16 @@ class MobileNetClassifier(nn.Module):
 
 
 class DigitJudge(nn.Module):
-    """Reads 28² grey digits: four convolutions with batch norm, two poolings, two dense layers. 0.5 M parameters."""
+    """Reads 28² grey digits: four convolutions with batch norm, two poolings, two dense layers. 0.5 M parameters.
+
+    The first pooling comes at once, which makes it three times cheaper than one that keeps 28² for two convolutions.
+    """
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
         self.classes = classes
         layers: list[nn.Module] = []
-        for inside, outside, pool in ((1, 32, False), (32, 32, True), (32, 64, False), (64, 64, True)):
+        for inside, outside, pool in ((1, 16, True), (16, 32, False), (32, 64, True), (64, 64, False)):
             layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside)]
             layers += [nn.ReLU(inplace=True), *([nn.MaxPool2d(2)] if pool else [])]
         self.features = nn.Sequential(*layers)

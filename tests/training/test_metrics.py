@@ -91,7 +91,7 @@ def test_features_refuse_what_they_would_misread(pretrained, wrong):
 
 
 def test_reference_features_are_kept_and_noticed_when_the_data_change(pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(metrics, "cache_folder", lambda: tmp_path)
     data = PictureSet(list(stripes(2, 0.0)), description="stripes")
     first = metrics.reference_features(data, 24)
     assert torch.equal(first, metrics.features([metrics.reference_pictures(data, 24)]))

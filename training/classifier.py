@@ -1,0 +1,298 @@
+"""The one loop that trains every classifier.
+
+As in :mod:`training.loop`, all randomness of a step (batch, augmentation, dropout) comes from seeds made of the
+recipe's seed, the step and the process's rank, so that a resumed run goes on exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator, PartialState
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gan import nets
+from gan.classify import normalised, to_input
+from gan.files import atomic
+from gan.nets.classifiers import trained_parameters
+from gan.settings import cache_folder
+from training.augment import augmented
+from training.data.pictures import PictureSet, mix, order
+from training.data.sources import open_source
+from training.loop import Stopped, TrainingError, precision
+from training.recipes import ClassifierRecipe
+from training.runs import Run
+from training.weights import mobilenet_features
+
+CHUNK = 32
+LOG_EVERY = 50
+# The number of the pass over the pictures as they are.
+CLEAN = -1
+# The recipe's fields that decide what the frozen part sees and says.
+BANKED = ("network", "network_args", "start", "resolution", "channels", "mean", "std", "rotation", "shift", "shear")
+BANKED += ("zoom", "flip", "seed", "precision")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier made of some pictures. Row i of both tensors belongs to picture ``indices[i]``.
+
+    Attributes:
+        indices: positions in the data set.
+        labels: the true class numbers, (n,).
+        probabilities: (n, classes), rows summing to 1.
+    """
+
+    indices: list[int]
+    labels: Tensor
+    probabilities: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        return (self.probabilities.argmax(1) == self.labels).double().mean().item()
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy, in nats."""
+        return F.nll_loss(self.probabilities.clamp_min(1e-12).log(), self.labels).item()
+
+
+def squares(data: PictureSet, size: int, channels: int) -> PictureSet:
+    """The same set with every picture as the network takes it, one uint8 tensor (n, channels, size, size)."""
+    if isinstance(data.pictures, Tensor) and data.pictures.shape[1:] == (channels, size, size):
+        return data
+    pictures = [
+        to_input(Image.fromarray(p[0].numpy() if len(p) == 1 else p.permute(1, 2, 0).numpy()), size, channels)
+        for p in data.pictures
+    ]
+    return PictureSet(torch.stack(pictures), data.labels, data.classes, data.names, data.description)
+
+
+def open_for(recipe: ClassifierRecipe, source: str | None = None) -> PictureSet:
+    """The recipe's pictures, or those of another ``source``, as its network takes them."""
+    data = open_source(source or recipe.source, recipe.resolution, recipe.channels)
+    return squares(data, recipe.resolution, recipe.channels)
+
+
+class ClassifierTrainer:
+    """Network, optimizer and data of one run.
+
+    Args:
+        recipe: what to train and how.
+        run: where it is kept. Its ``run.json`` may name the positions of the pictures to train on (``chosen``) and to
+            validate on (``held``); without them all are trained on.
+        data: the pictures as :func:`open_for` gives them; opened when absent.
+    """
+
+    def __init__(self, recipe: ClassifierRecipe, run: Run, data: PictureSet | None = None) -> None:
+        self.recipe, self.run = recipe, run
+        facts = run.read()
+        self.data = data or open_for(recipe)
+        self.chosen: list[int] = facts.get("chosen") or list(range(len(self.data)))
+        self.held: list[int] = facts.get("held") or []
+        # Not Accelerator().device: the first Accelerator of a process fixes its precision.
+        mixed = precision(recipe.precision, PartialState().device)
+        self.accelerator = Accelerator(mixed_precision=mixed)
+        self.device = self.accelerator.device
+        torch.manual_seed(recipe.seed)
+        arguments = {**recipe.network_args, "classes": len(self.data.classes)}
+        self.network = nets.build(nets.CLASSIFIERS, recipe.network, arguments)
+        if recipe.start == "imagenet":
+            self.network.features.load_state_dict(mobilenet_features())
+        self.network.to(self.device, memory_format=torch.channels_last)
+        self.bank = FeatureBank(self) if recipe.passes else None
+        self.optimizer = torch.optim.Adam(trained_parameters(self.network), recipe.rate)
+        self.step = 0
+        self.seconds = 0.0
+        # Since the last line of metrics: sum of losses, right answers, pictures.
+        self.tally = [0.0, 0, 0]
+
+    @property
+    def pictures_per_step(self) -> int:
+        """Pictures that one step sees, over all processes."""
+        return self.recipe.batch * self.accelerator.num_processes
+
+    # One step ---------------------------------------------------------------------------------------------------
+
+    def train_step(self) -> dict[str, float]:
+        """One update. Returns the batch's loss and accuracy."""
+        recipe, rank = self.recipe, self.accelerator.process_index
+        torch.manual_seed(mix(recipe.seed, self.step, rank, 2))
+        self.network.train()
+        first = self.step * self.pictures_per_step + rank * recipe.batch
+        drawn = order(len(self.chosen), recipe.batch, first, recipe.seed)
+        indices = [self.chosen[i] for i in drawn]
+        epochs = [(first + i) // len(self.chosen) for i in range(recipe.batch)]
+        labels = self.data.labels[indices].to(self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.zero_grad()
+        with self.accelerator.autocast():
+            logits = self.logits(indices, epochs)
+            loss = F.cross_entropy(logits.float(), labels)
+        loss.backward()
+        if self.accelerator.num_processes > 1:
+            for parameter in trained_parameters(self.network):
+                parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+        self.optimizer.step()
+        self.step += 1
+        if not math.isfinite(loss.item()):
+            raise TrainingError(f"The loss is no longer finite at step {self.step}.")
+        right = (logits.argmax(1) == labels).sum().item()
+        self.tally = [self.tally[0] + loss.item() * len(labels), self.tally[1] + right, self.tally[2] + len(labels)]
+        return {"loss": loss.item(), "accuracy": right / len(labels)}
+
+    def rate(self) -> float:
+        """The learning rate of the step to come."""
+        share = self.step / self.recipe.steps
+        return self.recipe.rate * (0.5 * (1 + math.cos(math.pi * share)) if self.recipe.cosine else 1)
+
+    def logits(self, indices: Sequence[int], epochs: Sequence[int]) -> Tensor:
+        """Of the named pictures, each augmented as it is in its epoch."""
+        if self.bank:
+            passes = [epoch % self.recipe.passes for epoch in epochs]
+            return self.network.head(self.bank.rows(indices, passes).to(self.device))
+        seeds = [mix(self.recipe.seed, epoch, i, 1) for i, epoch in zip(indices, epochs, strict=True)]
+        return self.network(self.ready(augmented(self.data.pictures[list(indices)], self.recipe, seeds)))
+
+    def ready(self, pictures: Tensor) -> Tensor:
+        """uint8 pictures as the network's normalised input, on its device."""
+        x = normalised(pictures.to(self.device), self.recipe.mean, self.recipe.std)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    # Looking ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def predict(self, indices: Sequence[int], data: PictureSet | None = None) -> Predictions:
+        """Predictions for the named pictures of ``data`` (by default the training set), as they are.
+
+        Labels are read in the same pass and from the same batch of positions as the pictures.
+        """
+        self.network.eval()
+        own = data is None
+        data = data or self.data
+        labels, probabilities = [], []
+        for start in range(0, len(indices), CHUNK):
+            part = list(indices[start : start + CHUNK])
+            with self.accelerator.autocast():
+                if self.bank and own:
+                    logits = self.network.head(self.bank.rows(part, [CLEAN] * len(part)).to(self.device))
+                else:
+                    logits = self.network(self.ready(data.pictures[part]))
+            probabilities.append(logits.float().softmax(1).cpu())
+            labels.append(data.labels[part] if data.labels is not None else torch.full((len(part),), -1))
+        return Predictions(list(indices), torch.cat(labels), torch.cat(probabilities))
+
+    # The whole run ----------------------------------------------------------------------------------------------
+
+    def train(self, on_step: Callable[[ClassifierTrainer, dict[str, float]], None] | None = None) -> None:
+        """Go on to the recipe's last step, saving on its schedule. ``on_step`` may raise Stopped."""
+        recipe = self.recipe
+        self.restore()
+        begun = time.monotonic() - self.seconds
+        while self.step < recipe.steps:
+            values = self.train_step()
+            self.seconds = time.monotonic() - begun
+            if self.accelerator.is_main_process:
+                self.note()
+                if self.step % recipe.save_every == 0 or self.step == recipe.steps:
+                    self.save()
+            if on_step:
+                try:
+                    on_step(self, values)
+                except Stopped:
+                    if self.accelerator.is_main_process:
+                        self.save()
+                    return
+
+    def note(self) -> None:
+        """Write a line of metrics at the end of an epoch, of :data:`LOG_EVERY` steps, and of the run."""
+        seen = self.step * self.pictures_per_step
+        epoch_ends = seen // len(self.chosen) > (seen - self.pictures_per_step) // len(self.chosen)
+        last = self.step == self.recipe.steps
+        if not (epoch_ends or last or self.step % LOG_EVERY == 0):
+            return
+        lost, right, count = self.tally
+        self.tally = [0.0, 0, 0]
+        figures = {"loss": round(lost / count, 5), "accuracy": round(right / count, 5)}
+        if self.held and (epoch_ends or last):
+            found = self.predict(self.held)
+            figures |= {"held_loss": round(found.loss, 5), "held_accuracy": round(found.accuracy, 5)}
+        self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=seen, **figures)
+
+    def save(self) -> None:
+        """Write the training state."""
+        self.run.save_state(
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "tally": self.tally,
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            }
+        )
+
+    def restore(self) -> None:
+        """Take up the run's saved state, if there is one."""
+        state = self.run.load_state()
+        if state is None:
+            self.run.forget_after(0)
+            return
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.tally = state["step"], state["seconds"], state["tally"]
+        self.run.forget_after(self.step)
+
+
+class FeatureBank:
+    """What the frozen part of a network makes of every picture, for a number of augmented passes.
+
+    A pass is computed when first asked for, whole and in batches of fixed make-up, and kept in the cache folder: the
+    folds of a cross-validation share it, and a resumed run reads the very same numbers.
+    """
+
+    def __init__(self, trainer: ClassifierTrainer) -> None:
+        self.trainer = trainer
+        recipe = asdict(trainer.recipe)
+        text = json.dumps({key: recipe[key] for key in BANKED}, sort_keys=True) + trainer.device.type
+        pixels = trainer.data.pictures.contiguous().numpy().tobytes()
+        self.key = hashlib.sha256(text.encode() + hashlib.sha256(pixels).digest()).hexdigest()[:20]
+        self.passes: dict[int, Tensor] = {}
+
+    def rows(self, indices: Sequence[int], passes: Sequence[int]) -> Tensor:
+        """Features (n, size) of picture ``indices[i]`` as it is in pass ``passes[i]``; pass CLEAN is unaugmented."""
+        return torch.stack([self[number][index] for index, number in zip(indices, passes, strict=True)])
+
+    def __getitem__(self, number: int) -> Tensor:
+        if number not in self.passes:
+            file = cache_folder() / "features" / f"{self.key}-{number}.safetensors"
+            if not file.exists():
+                computed = self.compute(number)
+                with atomic(file) as path:
+                    save_file({"features": computed}, path)
+            self.passes[number] = load_file(file)["features"]
+        return self.passes[number]
+
+    @torch.no_grad()
+    def compute(self, number: int) -> Tensor:
+        """All pictures' features in one pass, float32 (n, size) on the CPU."""
+        trainer = self.trainer
+        trainer.network.eval()
+        found = []
+        for start in range(0, len(trainer.data), CHUNK):
+            pictures = trainer.data.pictures[start : start + CHUNK]
+            if number != CLEAN:
+                seeds = [mix(trainer.recipe.seed, number, start + i, 1) for i in range(len(pictures))]
+                pictures = augmented(pictures, trainer.recipe, seeds)
+            with trainer.accelerator.autocast():
+                found.append(trainer.network.embed(trainer.ready(pictures)).float().cpu())
+        return torch.cat(found)

@@ -1,0 +1,75 @@
+"""What a classifier's predictions are worth. Every function takes labels (n,) and probabilities (n, classes)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+BINS = 15
+
+
+def accuracy(labels: Tensor, probabilities: Tensor) -> float:
+    """Share of pictures whose most probable class is the true one."""
+    return (probabilities.argmax(1) == labels).double().mean().item()
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share seen in ``count`` independent trials."""
+    z = 1.959964
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def top_k(labels: Tensor, probabilities: Tensor, k: int) -> float:
+    """Share of pictures whose true class is among the ``k`` most probable."""
+    best = probabilities.topk(min(k, probabilities.shape[1]), dim=1).indices
+    return (best == labels[:, None]).any(1).double().mean().item()
+
+
+def confusion(labels: Tensor, probabilities: Tensor) -> Tensor:
+    """Counts (classes, classes): true class by row, predicted class by column."""
+    classes = probabilities.shape[1]
+    return torch.bincount(labels * classes + probabilities.argmax(1), minlength=classes**2).view(classes, classes)
+
+
+def per_class(labels: Tensor, probabilities: Tensor) -> Tensor:
+    """Precision, recall and F1 of each class, (classes, 3); 0 where a class was never predicted or never there."""
+    table = confusion(labels, probabilities).double()
+    right = table.diagonal()
+    precision = right / table.sum(0).clamp_min(1)
+    recall = right / table.sum(1).clamp_min(1)
+    f1 = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    return torch.stack([precision, recall, f1], dim=1)
+
+
+def expected_calibration_error(labels: Tensor, probabilities: Tensor) -> float:
+    """Mean gap between the best probability and the share that is right, over 15 bins (Guo et al. 2017, equation 5)."""
+    best, predicted = probabilities.double().max(1)
+    right = (predicted == labels).double()
+    bins = (best * BINS).ceil().long().clamp(1, BINS) - 1
+    gaps = torch.zeros(BINS, dtype=torch.double).index_add_(0, bins, right - best)
+    return gaps.abs().sum().item() / len(labels)
+
+
+def auroc(inside: Tensor, outside: Tensor) -> float:
+    """Probability that a score drawn from ``inside`` exceeds one from ``outside``; ties count half."""
+    difference = inside[:, None] - outside[None, :]
+    return ((difference > 0).double() + 0.5 * (difference == 0).double()).mean().item()
+
+
+def classifier_figures(labels: Tensor, probabilities: Tensor) -> dict[str, float]:
+    """The figures of ``metrics.json`` that predictions alone give."""
+    share = accuracy(labels, probabilities)
+    low, high = wilson(share, len(labels))
+    return {
+        "accuracy": share,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "top3": top_k(labels, probabilities, 3),
+        "macro_f1": per_class(labels, probabilities)[:, 2].mean().item(),
+        "ece": expected_calibration_error(labels, probabilities),
+        "images": len(labels),
+    }
