@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
-from gan.checkpoint import build_network, load_weights, save
+from gan.checkpoint import DISCRIMINATOR, build_network, load_weights, save
 from gan.errors import RunError
 from gan.files import atomic
 from gan.settings import checkpoints_folder
@@ -60,6 +61,7 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         "resolution": recipe["resolution"],
         "channels": recipe["channels"],
         "step": int(path.stem.removeprefix("step-")),
+        "discriminators": recipe["discriminators"],
         "source": recipe["source"],
         "start": recipe["start"],
         "licence": "openrail",
@@ -68,6 +70,10 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
     if network.classes:
         config["classes"] = [str(i) for i in range(network.classes)]
     save(target, network.state_dict(), config)
+    discriminators = path.with_name(path.name.replace("step-", "discriminator-"))
+    if recipe["report"] == "R1" and discriminators.is_file():
+        with atomic(target / DISCRIMINATOR) as temporary:
+            shutil.copyfile(discriminators, temporary)
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)
     return target

@@ -6,6 +6,7 @@ recipe's seed, the step and the process's rank: a resumed run needs no generator
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from torchvision.utils import make_grid
 
 from gan import nets
 from gan.catalog import find
-from gan.checkpoint import load_folder
+from gan.checkpoint import DISCRIMINATOR, load_folder, load_weights
 from gan.files import atomic
 from gan.nets.common import add_spectral_norm, plain_weights
 from training.data.pictures import PictureSet, draw_batch, mix, order
@@ -69,8 +70,6 @@ class GanTrainer:
         self.device = self.accelerator.device
         torch.manual_seed(recipe.seed)
         self.generator = nets.build(nets.GENERATORS, recipe.network, recipe.network_args)
-        if recipe.start:
-            self.start_from(recipe.start)
         self.discriminators = nn.ModuleDict(
             {
                 name: ProjectedDiscriminator(**arguments)
@@ -79,6 +78,8 @@ class GanTrainer:
                 for name, arguments in recipe.discriminators.items()
             }
         )
+        if recipe.start:
+            self.start_from(recipe.start)
         if "g" in recipe.spectral:
             add_spectral_norm(self.generator)
         if "d" in recipe.spectral:
@@ -95,8 +96,12 @@ class GanTrainer:
 
     def start_from(self, name: str) -> None:
         """Begin with the generator, and where it fits the discriminator, of a checkpoint."""
-        _, network = load_folder(find(name))
+        folder = find(name)
+        config, network = load_folder(folder)
         self.generator.load_state_dict(network.state_dict())
+        same = config.get("discriminators") == json.loads(json.dumps(self.recipe.discriminators))
+        if same and (folder / DISCRIMINATOR).is_file():
+            load_weights(self.discriminators, folder / DISCRIMINATOR)
 
     @property
     def pictures_per_step(self) -> int:
@@ -215,7 +220,9 @@ class GanTrainer:
                     self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
                 if self.step % recipe.snapshot_every == 0 or last:
                     self.save_samples()
-                    self.run.save_snapshot(self.step, self.averaged())
+                    self.run.save_snapshot(
+                        self.step, plain_weights(self.ema.average), plain_weights(self.discriminators)
+                    )
                 if self.step % recipe.save_every == 0 or last:
                     self.save()
             if on_step:
@@ -224,13 +231,11 @@ class GanTrainer:
                 except Stopped:
                     if self.accelerator.is_main_process:
                         self.save_samples()
-                        self.run.save_snapshot(self.step, self.averaged())
+                        self.run.save_snapshot(
+                            self.step, plain_weights(self.ema.average), plain_weights(self.discriminators)
+                        )
                         self.save()
                     return
-
-    def averaged(self) -> dict[str, Tensor]:
-        """The moving average's weights, as they ship."""
-        return plain_weights(self.ema.average)
 
     @torch.inference_mode()
     def save_samples(self) -> None:

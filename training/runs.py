@@ -123,9 +123,16 @@ class Run:
                     lines.append(json.loads(line))
         return lines
 
-    def save_snapshot(self, step: int, weights: dict[str, Tensor]) -> Path:
-        """Store weights in half precision under ``snapshots/`` and return the file's path."""
+    def save_snapshot(
+        self, step: int, weights: dict[str, Tensor], discriminators: dict[str, Tensor] | None = None
+    ) -> Path:
+        """Store weights in half precision under ``snapshots/`` and return the file's path.
+
+        The discriminators, for fine-tuning, lie beside it as ``discriminator-000500.safetensors``.
+        """
         path = self.folder / "snapshots" / f"step-{step:06d}.safetensors"
+        if discriminators is not None:
+            save_weights(path.with_name(f"discriminator-{step:06d}.safetensors"), discriminators)
         save_weights(path, weights)
         return path
 
