@@ -219,10 +219,7 @@ class GanTrainer:
                     rounded = {name: round(value, 5) for name, value in values.items()}
                     self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
                 if self.step % recipe.snapshot_every == 0 or last:
-                    self.save_samples()
-                    self.run.save_snapshot(
-                        self.step, plain_weights(self.ema.average), plain_weights(self.discriminators)
-                    )
+                    self.snapshot()
                 if self.step % recipe.save_every == 0 or last:
                     self.save()
             if on_step:
@@ -230,12 +227,14 @@ class GanTrainer:
                     on_step(self, values)
                 except Stopped:
                     if self.accelerator.is_main_process:
-                        self.save_samples()
-                        self.run.save_snapshot(
-                            self.step, plain_weights(self.ema.average), plain_weights(self.discriminators)
-                        )
+                        self.snapshot()
                         self.save()
                     return
+
+    def snapshot(self) -> None:
+        """Keep the averaged generator and the discriminators of this step, and a grid of pictures."""
+        self.save_samples()
+        self.run.save_snapshot(self.step, plain_weights(self.ema.average), plain_weights(self.discriminators))
 
     @torch.inference_mode()
     def save_samples(self) -> None:
