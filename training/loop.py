@@ -78,7 +78,8 @@ class GanTrainer:
                 for name, arguments in recipe.discriminators.items()
             }
         )
-        if recipe.start:
+        # A run that has saved stands on its own: the model it began from may be gone.
+        if recipe.start and not run.state_file.exists():
             self.start_from(recipe.start)
         if "g" in recipe.spectral:
             add_spectral_norm(self.generator)
@@ -214,7 +215,8 @@ class GanTrainer:
             self.seconds = time.monotonic() - begun
             last = self.step == recipe.steps
             if self.accelerator.is_main_process:
-                if self.step % 10 == 0 or last:
+                # The first ones singly: whoever watches wants to see soon that it goes.
+                if self.step % 10 == 0 or self.step < 10 or last:
                     images = self.step * self.pictures_per_step
                     rounded = {name: round(value, 5) for name, value in values.items()}
                     self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
