@@ -14,6 +14,7 @@ from PIL import Image
 
 from gan.errors import CantingError, DataError, PictureError
 from gan.pictures import open_picture
+from gan.texts import say
 
 LEAST, MOST = 2, 500
 MAX_FILE_BYTES = 60_000_000
@@ -26,14 +27,11 @@ class UploadError(DataError):
 
     def __init__(self, name: str, reason: CantingError) -> None:
         super().__init__("error.upload.picture", name=name, reason=reason)
+        self.reason = reason
 
     def say(self, language: str = "en") -> str:
-        self.values["reason"] = self.reason.say(language)
-        return super().say(language)
-
-    @property
-    def reason(self) -> CantingError:
-        return self.args[1]["reason"]
+        """The sentence in ``language``, the reason's part too."""
+        return say(self.key, language, **{**self.values, "reason": self.reason.say(language)})
 
 
 def take_in(pictures: Path | str | Sequence[Path | str], folder: Path) -> int:
