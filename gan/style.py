@@ -25,7 +25,7 @@ def theme() -> gr.themes.Base:
         primary_hue=NILA,
         secondary_hue=SOGA,
         neutral_hue=CREAM,
-        font=[gr.themes.LocalFont("IBM Plex Sans", weights=(400, 600)), "system-ui", "sans-serif"],
+        font=[gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"],
         font_mono=[gr.themes.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "monospace"],
         radius_size=gr.themes.sizes.radius_sm,
     ).set(
@@ -91,7 +91,11 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: 1440px !important; margin: 0 auto !important; padding: 0 20px 24px !important; }
+.gradio-container { max-width: 1440px !important; width: 100%; margin: 0 auto !important;
+  padding: 0 20px 24px !important; }
+.gradio-container main, .gradio-container .fillable { width: 100%; max-width: 100% !important; padding: 0 !important; }
+.gradio-container.dark, .dark .gradio-container, .dark { --color-accent: #e6b85e; }
+footer .divider { display: none; }
 .gradio-container * { scroll-margin: 5rem; }
 :focus-visible { outline: 3px solid #d9a441 !important; outline-offset: 2px; }
 
@@ -104,12 +108,12 @@ CSS = """
 #footer p { font-size: 13px; color: var(--body-text-color-subdued); max-width: 80ch; }
 
 /* Model picker: radio buttons that look like swatches of cloth */
-.swatches { padding: 0 !important; background: transparent !important; }
+.swatches { padding: 0 !important; background: transparent !important; min-width: 0 !important; max-width: 100%; }
 .swatches .wrap { display: flex; flex-wrap: nowrap; gap: 10px; overflow-x: auto; padding: 4px 4px 8px; }
 .swatches label { flex: 0 0 auto; width: 132px; flex-direction: column; align-items: stretch; gap: 6px; padding: 6px;
   border: 2px solid transparent; border-radius: 8px; background: transparent; box-shadow: none; cursor: pointer; }
 .swatches label::before { content: ""; display: block; aspect-ratio: 4 / 3; border-radius: 4px;
-  background: var(--background-fill-secondary) center / cover; }
+  background: var(--background-fill-secondary) var(--cloth, none) center / cover; }
 .swatches label:has(input:checked) { border-color: var(--primary-600); background: var(--color-accent-soft); }
 .dark .swatches label:has(input:checked) { border-color: #d9a441; }
 .swatches label:focus-within { outline: 3px solid #d9a441; outline-offset: 1px; }
@@ -117,22 +121,26 @@ CSS = """
 .swatches input { position: absolute; opacity: 0; width: 1px; height: 1px; }
 
 /* Pictures, edge to edge */
-.pictures { background: transparent !important; padding: 0 !important; }
-.pictures .grid-wrap { padding: 0 !important; max-height: none !important; height: auto !important; }
-.pictures .grid-container { gap: 6px !important; padding: 0 !important; }
+.pictures { background: transparent !important; padding: 0 !important; min-height: 0 !important; }
+.pictures .grid-wrap { padding: 0 !important; min-height: 0 !important; max-height: none !important;
+  height: auto !important; overflow: visible !important; }
+.pictures .grid-container { gap: 6px !important; padding: 0 !important;
+  grid-template-rows: none; grid-auto-rows: auto; }
 .pictures .gallery-item, .pictures .thumbnail-item { border-radius: 3px !important; border: 0 !important; }
 .pictures .caption-label { font-size: 12px; opacity: 0; transition: opacity .15s; }
 .pictures .gallery-item:hover .caption-label, .pictures .gallery-item:focus-within .caption-label { opacity: 1; }
+.digits .grid-container { display: flex !important; flex-wrap: wrap; justify-content: center; }
+.digits .gallery-item { flex: 1 1 44px; max-width: 220px; }
 .pixels img { image-rendering: pixelated; }
 .loop img { max-height: 420px; margin: 0 auto; }
 
 /* Main actions stay in reach while one looks at the pictures */
 .actions { position: sticky; bottom: 0; z-index: 5; align-items: end; gap: 10px; padding: 10px 0;
   background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
-.actions .block { background: transparent; padding: 0; }
-.cancel { visibility: hidden; }
-.tabitem:has(.translucent, .generating) .cancel, .tabitem:has([data-testid="status-tracker"] .eta-bar) .cancel
-  { visibility: visible; }
+.actions .form { background: transparent; border: 0; box-shadow: none; gap: 10px; overflow: visible; }
+.actions .block { background: transparent; padding: 0; overflow: visible; }
+.cancel { display: none; }
+.tabitem:has([data-testid="status-tracker"]:not(.hide) .progress-text) .cancel { display: flex; }
 .quiet { background: transparent !important; padding: 0 !important; }
 .no-show { display: none !important; }
 
@@ -142,8 +150,12 @@ CSS = """
   .swatches label { width: 104px; }
   .pictures:not(.digits) .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .pictures.many:not(.digits) .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
-  .actions { display: grid !important; grid-template-columns: 1fr 1fr; }
-  .actions > * { min-width: 0 !important; width: 100%; }
+  .actions { display: grid !important; grid-template-columns: repeat(6, 1fr); }
+  .actions > * { min-width: 0 !important; width: 100%; grid-column: span 3; }
+  .actions > .form { grid-column: 1 / -1; }
+  .actions button { padding: 8px 6px; font-size: 15px; }
+  #generate-start { grid-column: span 6; }
+  #classify-photo { height: 300px !important; }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation-duration: .01s !important; } }
 """

@@ -29,6 +29,8 @@ DRAWING = {"concurrency_id": "pictures", "concurrency_limit": 2}
 PRIVATE = {"api_visibility": "private"}
 # Quick events behind the scenes.
 HELPER = {**PRIVATE, "show_progress": "hidden"}
+SEEDS = 2**31
+DICE = f"() => Math.floor(Math.random() * {SEEDS})"
 
 
 def language_of(request: gr.Request | None) -> str:

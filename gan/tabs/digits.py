@@ -8,9 +8,10 @@ from PIL import Image
 from gan import catalog
 from gan.device import on_gpu
 from gan.errors import CheckpointError, RequestError
-from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, t, unchecked, whole, write_pngs
+from gan.tabs.common import DICE, DRAWING, PRIVATE, SEEDS, entry, guard, t, tiles, unchecked, whole, write_pngs
 from gan.texts import say
 
+FIRST = "2026"
 LONGEST = 20
 ROWS = COLUMNS = 10
 # Twenty-eight pixels are hard to see: the grid is shown, and saved, three times as large.
@@ -50,9 +51,11 @@ def digits(text: str, seed: int = 0, language: str = "en") -> list[tuple[str, st
         raise RequestError("error.request.digits", most=LONGEST)
     model, seed = model_name(), whole(seed)
     pictures = draw(model, [int(one) for one in wanted], seed)
-    notes = [{"model": model, "digit": one, "seed": seed + i, "truncation": 1.0} for i, one in enumerate(wanted)]
-    names = [f"{model}-{i:02d}-digit-{one}-seed-{seed + i}" for i, one in enumerate(wanted)]
-    captions = [say("digits.caption", language, digit=one, seed=seed + i) for i, one in enumerate(wanted)]
+    seeds = [(seed + i) % SEEDS for i in range(len(wanted))]
+    drawn = list(zip(wanted, seeds, strict=True))
+    notes = [{"model": model, "digit": one, "seed": its, "truncation": 1.0} for one, its in drawn]
+    names = [f"{model}-{i:02d}-digit-{one}-seed-{its}" for i, (one, its) in enumerate(drawn)]
+    captions = [say("digits.caption", language, digit=one, seed=its) for one, its in drawn]
     return list(zip(write_pngs(pictures, names, notes), captions, strict=True))
 
 
@@ -66,33 +69,50 @@ def grid(seed: int = 0) -> str:
     model, seed = model_name(), whole(seed)
     half = [row for row in range(ROWS // 2) for _ in range(COLUMNS)]
     first = draw(model, half, seed)
-    pictures = first + draw(model, [row + ROWS // 2 for row in half], seed + len(half))
+    pictures = first + draw(model, [row + ROWS // 2 for row in half], (seed + len(half)) % SEEDS)
+    sheet = sheet_of(pictures)
+    return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1.0}])[0]
+
+
+def sheet_of(pictures: list[Image.Image]) -> Image.Image:
+    """A hundred pictures, row by row, as one."""
     side = pictures[0].width
     sheet = Image.new("L", (COLUMNS * side, ROWS * side))
     for number, picture in enumerate(pictures):
         sheet.paste(picture.convert("L"), (number % COLUMNS * side, number // COLUMNS * side))
-    sheet = sheet.resize((sheet.width * GRID_SCALE, sheet.height * GRID_SCALE), Image.Resampling.NEAREST)
-    return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1.0}])[0]
+    return sheet.resize((sheet.width * GRID_SCALE, sheet.height * GRID_SCALE), Image.Resampling.NEAREST)
 
 
-def shown(text: str, seed: int, language: str = "en") -> dict:
-    """The digits side by side, in as many columns as there are."""
-    pictures = digits(text, seed, language)
-    return gr.update(value=pictures, columns=min(len(pictures), 10))
-
-
-DICE = "() => Math.floor(Math.random() * 2147480000)"
+def opening(text: str = FIRST) -> tuple[list[tuple[str, str]], str | None]:
+    """Digits and sheet as the page shows them before anyone has asked: from the model's samples, without the model."""
+    try:
+        model = entry(model_name(), "generator")
+    except CheckpointError:
+        return [], None
+    # The samples' seeds run through the digits in turn: seed 12 draws a two.
+    made = tiles(model, ROWS * COLUMNS)
+    if len(made) < ROWS * COLUMNS:
+        return [], None
+    seeds = [10 * place + int(one) for place, one in enumerate(text)]
+    sheet = sheet_of([made[10 * column + row] for row in range(ROWS) for column in range(COLUMNS)])
+    notes = [{"model": model.name, "digit": seed % 10, "seed": seed, "truncation": 1.0} for seed in seeds]
+    names = [f"{model.name}-{i:02d}-digit-{seed % 10}-seed-{seed}" for i, seed in enumerate(seeds)]
+    paths = write_pngs([made[seed] for seed in seeds], names, notes)
+    captions = [say("digits.caption", digit=seed % 10, seed=seed) for seed in seeds]
+    sheets = write_pngs([sheet], [f"{model.name}-samples"], [{"model": model.name, "seed": 0, "truncation": 1.0}])
+    return list(zip(paths, captions, strict=True)), sheets[0]
 
 
 def build() -> None:
     """Lay the tab out and wire it, inside the page's Blocks."""
+    first_digits, first_sheet = opening()
     gallery = gr.Gallery(
         label=t("digits.gallery"), show_label=False, container=False, interactive=False, object_fit="contain",
         height="auto", columns=4, buttons=["download", "download_all", "fullscreen"], elem_id="digits-gallery",
         elem_classes=["pictures", "pixels", "digits"],
     )  # fmt: skip
     with gr.Row(elem_classes="actions"):
-        text = gr.Textbox("2026", label=t("digits.text"), max_lines=1, min_width=140, scale=2, elem_id="digits-text")
+        text = gr.Textbox(FIRST, label=t("digits.text"), max_lines=1, min_width=140, scale=2, elem_id="digits-text")
         seed = unchecked(
             gr.Number(0, label=t("generate.seed"), minimum=0, precision=0, min_width=120, elem_id="digits-seed")
         )
@@ -101,6 +121,7 @@ def build() -> None:
         cancel = gr.Button(t("app.cancel"), variant="stop", min_width=90, elem_classes="cancel")
     gr.Markdown(t("digits.grid_text"), elem_classes="quiet")
     sheet = gr.Image(
+        first_sheet,
         label=t("digits.grid"), interactive=False, container=False, show_label=False, elem_id="digits-grid",
         buttons=["download", "fullscreen"], elem_classes="pixels",
     )  # fmt: skip
@@ -109,13 +130,6 @@ def build() -> None:
         [start.click, text.submit, seed.submit], guard(digits), [text, seed], gallery, api_name="digits", **DRAWING
     )
     rolled = dice.click(None, None, seed, js=DICE, **PRIVATE)
-    rolled = rolled.then(guard(shown), [text, seed], gallery, **PRIVATE, **DRAWING)
-    columns = [
-        event.success(lambda text: gr.update(columns=min(len("".join(text.split())), 10)), text, gallery, **HELPER)
-        for event in (written,)
-    ]
+    rolled = rolled.then(guard(digits), [text, seed], gallery, **PRIVATE, **DRAWING)
     sheets = [event.success(guard(grid), seed, sheet, **PRIVATE, **DRAWING) for event in (written, rolled)]
-    page = gr.context.Context.root_block
-    opened = page.load(guard(shown), [text, seed], gallery, **PRIVATE, **DRAWING)
-    opened.success(guard(grid), seed, sheet, **PRIVATE, **DRAWING)
-    cancel.click(None, cancels=[written, rolled, *columns, *sheets], **PRIVATE)
+    cancel.click(None, cancels=[written, rolled, *sheets], **PRIVATE)

@@ -15,9 +15,11 @@ from gan import catalog
 from gan.device import on_gpu
 from gan.errors import RequestError
 from gan.tabs.common import (
+    DICE,
     DRAWING,
     HELPER,
     PRIVATE,
+    SEEDS,
     entry,
     guard,
     request_folder,
@@ -33,7 +35,6 @@ COUNT = 8
 NEIGHBOURS = 8
 WALK_FRAMES = 32
 WALK_MILLISECONDS = 70
-LARGEST_SEED = 2**31 - 1
 
 Captioned = list[tuple[str, str]]
 
@@ -76,7 +77,7 @@ def generate(model: str, count: int = COUNT, seed: int = 0, truncation: float = 
 
 def captioned(model: str, pictures: list[Image.Image], seed: int, truncation: float, language: str = "en") -> Captioned:
     """Write pictures of consecutive seeds and caption each with its own."""
-    seeds = [(seed + i) % (LARGEST_SEED + 1) for i in range(len(pictures))]
+    seeds = [(seed + i) % SEEDS for i in range(len(pictures))]
     notes = [{"model": model, "seed": one, "truncation": truncation} for one in seeds]
     paths = write_pngs(pictures, [f"{model}-seed-{one}" for one in seeds], notes)
     return [(path, say("generate.caption", language, seed=one)) for path, one in zip(paths, seeds, strict=True)]
@@ -146,7 +147,7 @@ def swatch_style(models: list[catalog.Entry]) -> str:
             ImageOps.fit(swatch, (144, 108)).save(buffer, "WEBP", quality=80)
             data = base64.b64encode(buffer.getvalue()).decode()
             picture = f'url("data:image/webp;base64,{data}")'
-            rules.append(f".swatches label:nth-of-type({number})::before {{ background-image: {picture} }}")
+            rules.append(f".swatches label:nth-of-type({number}) {{ --cloth: {picture} }}")
     return f"<style>{' '.join(rules)}</style>"
 
 
@@ -218,8 +219,7 @@ LINK = """(model, count, seed, truncation) => {
   link.search = new URLSearchParams({model, seed, truncation, count});
   return link.href;
 }"""
-NEXT = "(seed, count) => (Number(seed) + Number(count)) % 2147483648"
-DICE = "() => Math.floor(Math.random() * 2147483648)"
+NEXT = f"(seed, count) => (Number(seed) + Number(count)) % {SEEDS}"
 
 
 def build() -> None:
@@ -259,7 +259,7 @@ def build() -> None:
         )
         seed = unchecked(
             gr.Number(
-                0, label=t("generate.seed"), minimum=0, maximum=LARGEST_SEED, precision=0, min_width=120, scale=1,
+                0, label=t("generate.seed"), minimum=0, maximum=SEEDS - 1, precision=0, min_width=120, scale=1,
                 elem_id="generate-seed",
             )
         )  # fmt: skip
@@ -271,8 +271,8 @@ def build() -> None:
         with gr.Column(min_width=280):
             gr.Markdown(t("generate.wander"), elem_classes="quiet")
             with gr.Row():
-                picked = unchecked(gr.Number(None, label=t("generate.picked"), minimum=0, precision=0, min_width=110))
-                before = unchecked(gr.Number(None, label=t("generate.before"), minimum=0, precision=0, min_width=110))
+                picked = unchecked(gr.Number(0, label=t("generate.picked"), minimum=0, precision=0, min_width=110))
+                before = unchecked(gr.Number(1, label=t("generate.before"), minimum=0, precision=0, min_width=110))
             with gr.Row():
                 near = gr.Button(t("generate.more_like"), min_width=140, elem_id="generate-near")
                 stroll = gr.Button(t("generate.walk"), min_width=140, elem_id="generate-walk")

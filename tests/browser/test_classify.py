@@ -1,0 +1,66 @@
+"""The Classify tab in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from gan import catalog
+from gan.tabs.common import tiles
+
+
+def cloth() -> bytes:
+    """A generated cloth as a stranger might have saved it."""
+    import io
+
+    model = next(one for one in catalog.entries("generator") if one.name.startswith("batik"))
+    buffer = io.BytesIO()
+    tiles(model, 1)[0].resize((900, 700)).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_a_photo_is_recognised_by_every_classifier(visit, tmp_path: Path):
+    (tmp_path / "cloth.jpg").write_bytes(cloth())
+    page = visit(tab="Classify")
+    page.locator("#classify-photo input[type=file]").set_input_files(tmp_path / "cloth.jpg")
+    answer = page.locator("#classify-answer")
+    expect(answer).to_contain_text("%")
+    picker = page.get_by_label("Classifier")
+    for name in [one.title for one in catalog.entries("classifier") if not one.name.startswith("judge-")]:
+        picker.click()
+        page.get_by_role("option", name=name, exact=True).click()
+        expect(answer).to_contain_text("%")
+    expect(answer).not_to_contain_text("batik-")
+
+
+def test_an_example_is_recognised(visit):
+    page = visit(tab="Classify")
+    page.locator("#classify-examples button.thumbnail-lg").first.click()
+    expect(page.locator("#classify-answer")).to_contain_text("%")
+
+
+def test_a_broken_picture_gets_one_sentence_and_the_app_goes_on(visit, tmp_path: Path):
+    whole = cloth()
+    broken = {
+        "cut.jpg": (whole[: len(whole) // 3], "damaged or incomplete"),
+        "page.jpg": (b"<html><body>not a picture</body></html>", "not a JPEG"),
+        "empty.png": (b"", "empty"),
+    }
+    page = visit(tab="Classify")
+    for name, (content, sentence) in broken.items():
+        (tmp_path / name).write_bytes(content)
+        page.locator("#classify-photo input[type=file]").set_input_files(tmp_path / name)
+        toast = page.get_by_test_id("toast-body").filter(has_text=sentence)
+        expect(toast).to_be_visible()
+        expect(page.locator("#classify-answer")).not_to_contain_text("%")
+        page.locator("#classify-photo").get_by_role("button", name="Clear").click()
+    (tmp_path / "good.jpg").write_bytes(whole)
+    page.locator("#classify-photo input[type=file]").set_input_files(tmp_path / "good.jpg")
+    expect(page.locator("#classify-answer")).to_contain_text("%")
+
+
+def test_no_photo_gets_one_sentence(visit):
+    page = visit(tab="Classify")
+    page.locator("#classify-start").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Choose a picture first")

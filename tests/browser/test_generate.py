@@ -1,0 +1,129 @@
+"""The Generate tab in a browser."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from gan.pictures import read_metadata
+from gan.tabs.generate import COUNT
+
+
+def gallery(page: Page, name: str = "generate-gallery"):
+    return page.locator(f"#{name} button.thumbnail-lg img")
+
+
+def draw(page: Page, seed: int, count: int = 2) -> list[bytes]:
+    """Fill in the form, press the button, and take the pictures' files."""
+    page.get_by_label("How many").fill(str(count))
+    page.get_by_role("spinbutton", name="Seed", exact=True).fill(str(seed))
+    page.locator("#generate-start").click()
+    return taken(page, range(seed, seed + count))
+
+
+def taken(page: Page, seeds: range) -> list[bytes]:
+    """Wait until the gallery shows these seeds; their files."""
+    expect(gallery(page)).to_have_count(len(seeds))
+    for i, seed in enumerate(seeds):
+        expect(gallery(page).nth(i)).to_have_attribute("src", re.compile(rf"-seed-{seed}\.png"))
+    sources = [gallery(page).nth(i).get_attribute("src") for i in range(len(seeds))]
+    return [page.request.get(source).body() for source in sources]
+
+
+def test_the_page_opens_with_pictures(visit):
+    page = visit()
+    expect(gallery(page)).to_have_count(COUNT)
+    page.wait_for_function("document.querySelector('#generate-gallery img').naturalWidth > 0")
+    swatch = page.locator("#generate-model label").first
+    assert "data:image/webp" in swatch.evaluate("e => getComputedStyle(e, '::before').backgroundImage")
+
+
+def test_a_seed_always_draws_the_same_picture(visit):
+    page = visit()
+    first = draw(page, 5)
+    other = draw(page, 90)
+    again = draw(page, 5)
+    assert first == again
+    assert not set(first) & set(other)
+    page.get_by_role("button", name="Next seeds").click()
+    following = taken(page, range(7, 9))
+    assert not set(first) & set(following)
+
+
+def test_downloads_know_what_made_them(visit, tmp_path: Path):
+    page = visit()
+    draw(page, 11, 3)
+    gallery(page).nth(1).click()
+    with page.expect_download() as waiting:
+        page.locator("#generate-gallery").get_by_role("button", name="Download", exact=True).click()
+    waiting.value.save_as(tmp_path / "one.png")
+    assert waiting.value.suggested_filename.endswith("-seed-12.png")
+    notes = read_metadata(tmp_path / "one.png")
+    assert (notes["seed"], notes["truncation"], notes["model"]) == ("12", "1", model_of(page))
+    assert notes["version"]
+
+    with page.expect_download() as waiting:
+        page.locator("#generate-download").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert [read_metadata(archive.read(name))["seed"] for name in archive.namelist()] == ["11", "12", "13"]
+
+
+def model_of(page: Page) -> str:
+    return page.locator("#generate-model input:checked").get_attribute("value")
+
+
+def test_a_link_brings_back_the_same_pictures(visit, app):
+    page = visit()
+    names = page.locator("#generate-model input").evaluate_all("all => all.map(one => one.value)")
+    page.locator(f'#generate-model input[value="{names[-1]}"]').check(force=True)
+    expect(gallery(page).first).to_have_attribute("src", re.compile(names[-1]))
+    mine = draw(page, 321)
+    field = page.get_by_label("Link to these pictures")
+    expect(field).to_have_value(re.compile(r"seed=321&truncation=1&count=2"))
+    link = field.input_value()
+    assert link.startswith(app.url)
+    theirs = visit(link.removeprefix(app.url))
+    assert taken(theirs, range(321, 323)) == mine
+    assert model_of(theirs) == names[-1]
+
+
+def test_a_bad_link_is_explained_and_the_page_still_works(visit):
+    page = visit("/?model=batik-nowhere&seed=1")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("There is no model called batik-nowhere")
+    assert len(draw(page, 3, 1)) == 1
+
+
+def test_more_like_this_one_and_a_walk(visit):
+    page = visit()
+    draw(page, 20, 3)
+    gallery(page).nth(2).click()
+    expect(page.get_by_label("Chosen picture")).to_have_value("22")
+    page.locator("#generate-gallery").get_by_role("button", name="Close").click()
+    gallery(page).nth(0).click()
+    expect(page.get_by_label("Chosen picture")).to_have_value("20")
+    expect(page.get_by_label("Chosen before")).to_have_value("22")
+    page.locator("#generate-gallery").get_by_role("button", name="Close").click()
+
+    page.locator("#generate-near").click()
+    expect(gallery(page, "generate-close")).to_have_count(8)
+    near = page.request.get(gallery(page, "generate-close").nth(1).get_attribute("src")).body()
+    assert read_metadata(near)["seed"] == "20"
+
+    page.locator("#generate-walk").click()
+    loop = page.locator("#generate-loop img")
+    expect(loop).to_have_attribute("src", re.compile(r"walk-22-20\.webp"))
+    with Image.open(io.BytesIO(page.request.get(loop.get_attribute("src")).body())) as frames:
+        assert frames.n_frames > 8
+
+
+def test_a_number_out_of_range_gets_one_sentence(visit):
+    page = visit()
+    page.get_by_label("How many").fill("1000")
+    page.locator("#generate-start").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Choose between 1 and 64 pictures.")
+    assert len(draw(page, 3, 1)) == 1

@@ -1,0 +1,250 @@
+"""The tabs' handlers, called as the plain functions they are, on small untrained models."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from gan import settings
+from gan.errors import CheckpointError, PictureError, RequestError
+from gan.pictures import read_metadata
+from gan.tabs import classify, common, digits, generate
+from gan.texts import say
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three untrained models: pictures of 64 pixels, digits, three motifs."""
+    import torch
+
+    from gan import catalog, checkpoint, nets
+
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+
+    def save(name: str, family: dict, network: str, arguments: dict, **config: object) -> None:
+        built = nets.build(family, network, arguments)
+        if network == "fastgan":  # as initialised its pictures are all but flat
+            for weights in built.parameters():
+                torch.nn.init.normal_(weights, std=0.3)
+        facts = {"title": name.title(), "network": network, "arguments": arguments, **config}
+        checkpoint.save(folder / name, built.state_dict(), facts)
+
+    pictures = {"kind": "generator", "value_range": [-1, 1]}
+    save("batik-small", nets.GENERATORS, "fastgan", {"resolution": 64, "width": 4}, resolution=64, **pictures)
+    ten = [str(i) for i in range(10)]
+    save("mnist-cgan", nets.GENERATORS, "cgan", {}, resolution=28, classes=ten, kind="generator", value_range=[0, 1])
+    motifs = ["batik-bali", "batik-betawi", "batik-celup"]
+    seen = {"size": 96, "channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
+    save("batik-three", nets.CLASSIFIERS, "mobilenet-v2", {"classes": 3}, kind="classifier", classes=motifs, input=seen)
+    for name, columns in (("batik-small", 4), ("mnist-cgan", 10)):
+        model = catalog.load(folder / name)
+        side, tiles = model.resolution, [p for row in range(columns) for p in model.sample(columns, seed=row * columns)]
+        grid = Image.new("RGB", (columns * side, columns * side))
+        for i, tile in enumerate(tiles):
+            grid.paste(tile, (i % columns * side, i // columns * side))
+        grid.save(folder / name / "samples.png")
+    return folder
+
+
+@pytest.fixture
+def models(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small models in the place of the shipped ones; answers are written to a folder of the test's own."""
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(model_folder))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "answers"))
+    return model_folder
+
+
+def pixels(path: str) -> bytes:
+    with Image.open(path) as picture:
+        return picture.convert("RGB").tobytes()
+
+
+def test_each_picture_comes_from_its_own_seed_and_says_what_made_it(models):
+    four = generate.generate("batik-small", 4, 7, 0.8)
+    one = generate.generate("batik-small", 1, 8, 0.8)
+    assert [caption for _, caption in four] == ["seed 7", "seed 8", "seed 9", "seed 10"]
+    near = max(abs(a - b) for a, b in zip(pixels(four[1][0]), pixels(one[0][0]), strict=True))
+    assert near <= 1
+    notes = read_metadata(Path(four[2][0]))
+    assert {key: notes[key] for key in ("model", "seed", "truncation", "version")} == {
+        "model": "batik-small",
+        "seed": "9",
+        "truncation": "0.8",
+        "version": settings.VERSION,
+    }
+
+
+def test_answers_of_two_visitors_lie_in_folders_of_their_own(models):
+    first, second = (Path(generate.generate("batik-small", 1, 0, 1.0)[0][0]) for _ in range(2))
+    assert first.parent != second.parent
+    assert first.name == second.name == "canting-batik-small-seed-0.png"
+
+
+@pytest.mark.parametrize(
+    ("count", "seed", "truncation"),
+    [(0, 0, 1), (65, 0, 1), (2.5, 0, 1), (1, -1, 1), (1, 2**31, 1), (1, None, 1), (1, 0, 9), (1, 0, "a")],
+)
+def test_numbers_out_of_range_are_refused(models, count, seed, truncation):
+    with pytest.raises(RequestError):
+        generate.generate("batik-small", count, seed, truncation)
+
+
+@pytest.mark.parametrize("name", ["", "nobody", "../batik-small", "owner/model", None, "batik-three"])
+def test_only_generators_of_the_catalogue_can_be_asked_for(models, name):
+    with pytest.raises(CheckpointError):
+        generate.generate(name, 1, 0, 1.0)
+
+
+def test_a_folder_on_the_server_is_no_model_for_visitors(models):
+    with pytest.raises(CheckpointError):
+        generate.generate(str(models / "batik-small"), 1, 0, 1.0)
+
+
+def test_neighbours_begin_with_the_picture_itself(models):
+    near = generate.neighbours("batik-small", 5)
+    itself = generate.generate("batik-small", 1, 5, 1.0)
+    assert len(near) == generate.NEIGHBOURS
+    assert max(abs(a - b) for a, b in zip(pixels(near[0][0]), pixels(itself[0][0]), strict=True)) <= 1
+    assert read_metadata(Path(near[3][0]))["neighbour"] == "3"
+
+
+def test_a_walk_is_an_endless_loop(models):
+    with Image.open(generate.walk("batik-small", 1, 2)) as loop:
+        assert loop.format == "WEBP"
+        assert loop.n_frames > generate.WALK_FRAMES // 2  # frames that repeat the one before are merged
+        assert loop.info["loop"] == 0
+
+
+def test_the_zip_holds_every_picture_with_its_notes(models):
+    with zipfile.ZipFile(generate.bundle(generate.generate("batik-small", 3, 4, 1.0))) as archive:
+        assert archive.namelist() == [f"canting-batik-small-seed-{seed}.png" for seed in (4, 5, 6)]
+        assert read_metadata(archive.read("canting-batik-small-seed-5.png"))["seed"] == "5"
+
+
+def test_the_page_opens_with_the_samples_and_without_the_model(models):
+    opened = generate.samples("batik-small")
+    drawn = generate.generate("batik-small", len(opened), 0, 1.0)
+    assert len(opened) == generate.COUNT
+    for (shipped, _), (fresh, _) in zip(opened, drawn, strict=True):
+        assert max(abs(a - b) for a, b in zip(pixels(shipped), pixels(fresh), strict=True)) <= 1
+
+
+def test_a_link_says_what_to_draw():
+    asked = generate.asked_for({"model": "batik-small", "seed": "7", "truncation": "0.5", "count": "3"})
+    assert asked == ("batik-small", 3, 7, 0.5)
+    assert generate.asked_for({"__theme": "dark"}) is None
+    with pytest.raises(RequestError):
+        generate.asked_for({"model": "batik-small", "seed": "seven"})
+
+
+def test_digits_are_drawn_side_by_side(models):
+    drawn = digits.digits("20 26", 3)
+    assert [caption[0] for _, caption in drawn] == ["2", "0", "2", "6"]
+    assert [read_metadata(Path(path))["seed"] for path, _ in drawn] == ["3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("text", ["", "  ", "12a", "-1", "٣", "1" * 21, None, "<b>1</b>"])
+def test_anything_but_digits_is_refused(models, text):
+    with pytest.raises(RequestError):
+        digits.digits(text, 0)
+
+
+def test_the_sheet_has_a_row_for_each_digit(models):
+    with Image.open(digits.grid(0)) as sheet:
+        assert sheet.size == (10 * 28 * digits.GRID_SCALE, 10 * 28 * digits.GRID_SCALE)
+    (first, *_), sheet = digits.opening()
+    assert read_metadata(Path(first[0]))["digit"] == "2"
+    assert Path(sheet).is_file()
+
+
+def test_a_photo_is_ranked(models, tmp_path):
+    Image.new("RGB", (300, 200), "navy").save(tmp_path / "cloth.jpg")
+    answer = classify.classify(str(tmp_path / "cloth.jpg"), "batik-three")
+    assert sorted(answer) == ["batik-bali", "batik-betawi", "batik-celup"]
+    assert list(answer.values()) == sorted(answer.values(), reverse=True)
+    assert sum(answer.values()) == pytest.approx(1, abs=1e-4)
+    assert set(classify.named(answer)) == {"Bali", "Betawi", "Celup"}
+
+
+def test_a_broken_photo_is_refused_with_a_sentence(models, tmp_path):
+    (tmp_path / "page.jpg").write_text("<html>not a picture</html>")
+    with pytest.raises(PictureError, match="not a JPEG"):
+        classify.classify(str(tmp_path / "page.jpg"), "batik-three")
+    with pytest.raises(PictureError):
+        classify.classify(None, "batik-three")
+
+
+class Visitor:
+    """What a handler sees of a request."""
+
+    def __init__(self, language: str) -> None:
+        self.headers, self.query_params = {"accept-language": language}, {}
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [("id-ID,id;q=0.9,en;q=0.8", "id"), ("en-GB", "en"), ("fr,id;q=0.9", "en"), ("", "en"), ("ID;q=1", "id")],
+)
+def test_the_language_is_the_browsers_first(header, language):
+    assert common.language_of(Visitor(header)) == language
+
+
+def test_errors_reach_the_visitor_in_their_language(models):
+    event = common.guard(generate.generate)
+    with pytest.raises(gr.Error) as raised:
+        event(Visitor("id-ID"), "batik-small", 0, 0, 1.0)
+    assert raised.value.message == say("error.request.count", "id", most=64)
+
+
+def test_the_unexpected_becomes_one_friendly_sentence(caplog):
+    def broken(model: str) -> str:
+        raise ZeroDivisionError("secret detail")
+
+    with pytest.raises(gr.Error) as raised:
+        common.guard(broken)(Visitor("en"), "x")
+    assert raised.value.message == say("error.unexpected")
+    assert "secret detail" in caplog.text
+
+
+def test_what_a_visitor_typed_is_not_shown_as_html(models):
+    with pytest.raises(gr.Error) as raised:
+        common.guard(generate.generate)(Visitor("en"), "<img src=x onerror=alert(1)>", 1, 0, 1.0)
+    assert "<img" not in raised.value.message
+
+
+def test_endpoints_keep_their_names_and_the_order_of_their_parameters():
+    contract = {
+        generate.generate: ["model", "count", "seed", "truncation"],
+        digits.digits: ["text", "seed"],
+        classify.classify: ["photo", "model"],
+    }
+    for handler, leading in contract.items():
+        assert [*inspect.signature(handler).parameters][: len(leading)] == leading
+
+
+def test_the_page_is_built_without_torch_and_shows_its_endpoints(models):
+    code = (
+        "import sys, json, app; page = app.build(); assert 'torch' not in sys.modules;"
+        "print(json.dumps(sorted(page.get_api_info()['named_endpoints'])))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=settings.ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    names = set(json.loads(run.stdout.splitlines()[-1]))
+    assert names - {"/start_run", "/stop_run", "/list_runs"} == {"/generate", "/digits", "/classify"}
+
+
+def test_the_app_is_built_without_any_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path))
+    with gr.Blocks():
+        generate.build()
+        digits.build()
+        classify.build()
