@@ -18,7 +18,10 @@ pairs that the whole does not see, 106 of them below 50: one collection is a squ
 below 50, all true; between 54 and 64 plain lattices begin to match, hence their stricter limit. Erring towards one
 group too large costs a little training data; one group too small lets a test picture leak into training.
 
-Not found: small details of a larger cloth, and photos of one cloth from different angles.
+Hashes do not find a cloth cut or photographed anew. Given features of a frozen network as well, pictures whose features
+have a cosine of at least 0.92 belong together too. With MobileNetV2's pooled features (the whole picture squeezed to
+224×224) that adds 158 pairs, 19 of them within the motif set: shifted cuts, other prints of one cloth, one
+shop's shots of one garment. The largest group then has 21 pictures; at 0.90 chains set in (84), at 0.88 136.
 """
 
 from __future__ import annotations
@@ -39,17 +42,21 @@ HASH_SIDE = 16
 SIDE = 4 * HASH_SIDE  # what pHash itself reduces to: doing it once serves all orientations
 WHOLE_LIMIT = 64
 CUT_LIMIT = 48
+LEAST_COSINE = 0.92
 BLOCK = 512
 
 ORIENTATIONS = (None, *Image.Transpose)
 
 
-def duplicate_groups(pictures: Sequence[Path | str | Tensor | Image.Image]) -> list[int]:
+def duplicate_groups(
+    pictures: Sequence[Path | str | Tensor | Image.Image], features: np.ndarray | Tensor | None = None
+) -> list[int]:
     """A group number for each picture: equal numbers for near-duplicates, also through a chain of them.
 
     Args:
         pictures: files, uint8 tensors (channels, h, w) or Pillow's pictures. Files that are no pictures are compared
             byte by byte alone.
+        features: (n, d), what a frozen network sees in each, to find more of them.
 
     Returns:
         Numbers from 0 in the order in which the groups first appear. About 15 ms a picture.
@@ -77,6 +84,9 @@ def duplicate_groups(pictures: Sequence[Path | str | Tensor | Image.Image]) -> l
         for views, limit in ((uprights, WHOLE_LIMIT), (cuts, CUT_LIMIT)):
             for left, right in _within(np.stack(views), np.stack(turned), limit):
                 _join(parent, readable[left], readable[right])
+    if features is not None:
+        for one, other in _alike(np.asarray(features, np.float32)):
+            _join(parent, one, other)
     for index, other in enumerate(twin):
         _join(parent, index, other)
     numbers: dict[int, int] = {}
@@ -137,6 +147,16 @@ def _within(views: np.ndarray, turned: np.ndarray, limit: int) -> list[tuple[int
         pairs += [
             (start + int(left), int(right)) for left, right in np.argwhere(best >= least) if start + left != right
         ]
+    return pairs
+
+
+def _alike(features: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of rows that point nearly the same way."""
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    pairs = []
+    for start in range(0, len(unit), BLOCK):
+        close = np.argwhere(unit[start : start + BLOCK] @ unit.T >= LEAST_COSINE)
+        pairs += [(start + int(one), int(other)) for one, other in close if start + one < other]
     return pairs
 
 

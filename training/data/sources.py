@@ -261,11 +261,11 @@ def _mnist(train: bool) -> PictureSet:
     from torchvision.datasets import MNIST
 
     split, root = "train" if train else "test", settings.data_folder() / "mnist"
+    if not root.is_dir():
+        raise _missing(f"mnist:{split}", root)
     try:
         data = MNIST(root, train=train, download=False)
-    except RuntimeError as error:
-        raise _missing(f"mnist:{split}", root) from error
-    except (OSError, ValueError, AssertionError, IndexError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError, IndexError) as error:
         raise DataError("error.data.broken", path=root, command=_command("mnist")) from error
     classes = [str(digit) for digit in range(10)]
     return PictureSet(data.data[:, None].contiguous(), data.targets, classes, description=f"MNIST, {split} set")
