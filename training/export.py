@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from gan.card import write_card
 from gan.checkpoint import DISCRIMINATOR, build_network, load_weights, save
 from gan.errors import RunError
 from gan.files import atomic
@@ -43,7 +44,7 @@ def snapshot_file(run: Run, step: int | None) -> Path:
 def export_run(folder: Path | str, target: Path | None = None, step: int | None = None) -> Path:
     """Write a generator run's snapshot as a checkpoint: weights, config, history and samples. Returns its folder.
 
-    ``metrics.json`` and the card are written by ``evaluate``.
+    ``metrics.json`` is written by ``evaluate``, and the card then written anew.
 
     Raises:
         RunError: when there is no run or no snapshot.
@@ -63,8 +64,9 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         "step": int(path.stem.removeprefix("step-")),
         "discriminators": recipe["discriminators"],
         "source": recipe["source"],
+        "report": recipe["report"],
+        "about": recipe["about"],
         "start": recipe["start"],
-        "licence": "openrail",
     }
     network = load_weights(build_network(config), path)
     if network.classes:
@@ -76,6 +78,7 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
             shutil.copyfile(discriminators, temporary)
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)
+    write_card(target)
     return target
 
 

@@ -1,0 +1,148 @@
+"""Model cards: the README.md of a checkpoint folder, made from its config.json and metrics.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+from gan.checkpoint import read_config
+from gan.files import atomic
+
+# What a source is, and what may be done with what was learned from it.
+DATA = {
+    "mnist": "MNIST, 60,000 handwritten digits of 28×28 pixels.",
+    "cifar10": "CIFAR-10 (JPEG): the 50,000 training pictures of 32×32 pixels, as JPEG files, since no lossless copy "
+    "was at hand.",
+    "anime-faces": "20,000 anime faces of 64×64 pixels, collected from the web; no licence is stated for them.",
+    "batik-gan": "Photographs of batik cloth merged from four public collections, near-duplicates removed; no licence "
+    "is stated for the pictures. They are as found: mostly flat cloth, with some shop photos, borders and stamps.",
+    "batik-motifs": "The public 20-motif batik collection (798 pictures); no licence is stated for the pictures. "
+    "Labels overlap: Keraton, Sogan, Sidoluhur and Sidomukti share cloths.",
+}
+FREE = ("mnist", "cifar10")
+LIMITS = {
+    "R1": "A few hundred training pictures and little computing time: samples repeat a few layouts, fine isen-isen "
+    "filling is smeared, and the long diagonals of Parang break up. A sample is not a historical cloth.",
+    "R2": "Faces are small, eyes often differ in size and colour, and some samples melt. It shows the report's "
+    "method rather than the best that can be done.",
+    "R3": "It knows only the classes listed and was trained on a few dozen pictures of each. It answers with one of "
+    "them whatever it is shown: a low probability means that it does not know.",
+    "R4": "Objects cannot be made out: a dense network without convolutions learns colours and rough layout only. It "
+    "is kept to show the report's method.",
+    "R5": "Strokes of single samples can break or blur.",
+    "": "It serves to measure other models.",
+}
+FIGURES = {
+    "fid": "FID (lower is better)",
+    "kid": "KID (lower is better)",
+    "precision": "Precision",
+    "recall": "Recall",
+    "memorised": "Share of samples closer to a training picture than real ones are to each other (0.01 is ideal)",
+    "digit_accuracy": "Samples read as the asked digit",
+    "worst_digit_accuracy": "The same, worst digit",
+    "accuracy": "Accuracy, cross-validated",
+    "accuracy_low": "95 % interval, low end",
+    "accuracy_high": "95 % interval, high end",
+    "top3": "Right label among the first three",
+    "macro_f1": "Macro F1",
+    "ece": "Expected calibration error",
+    "not_batik_auroc": "Telling batik from other pictures (AUROC)",
+    "folds": "Folds",
+    "images": "Pictures measured with",
+    "generated": "Generated pictures measured with",
+    "real": "Real pictures compared with",
+    "reference": "Reference",
+    "steps": "Training steps",
+    "minutes": "Minutes of training",
+    "parameters": "Parameters",
+}
+
+
+def write_card(folder: Path | str) -> Path:
+    """Write ``README.md`` of a checkpoint folder and return its path.
+
+    Raises:
+        CheckpointError: when the folder's config cannot be used.
+    """
+    folder = Path(folder)
+    path = folder / "README.md"
+    with atomic(path) as temporary:
+        temporary.write_text(card(folder), encoding="utf-8")
+    return path
+
+
+def card(folder: Path) -> str:
+    """The card's text, Hub front matter included."""
+    config = read_config(folder)
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        metrics = {}
+    source = str(config.get("source", "")).split(":")[0].split("/")[0]
+    generator = config["kind"] == "generator"
+    data = ModelCardData(
+        license="apache-2.0" if source in FREE else "other",
+        library_name="canting",
+        pipeline_tag="unconditional-image-generation" if generator else "image-classification",
+        tags=["canting", "batik" if "batik" in folder.name else source or "images", config["network"]],
+    )
+    parts = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# {config.get('title', folder.name)}",
+        introduction(folder, config),
+        f"## Data\n\n{DATA.get(source, 'Pictures that its owner chose.')}",
+    ]
+    if metrics:
+        parts.append("## Figures\n\n" + table(metrics))
+    parts.append("## Limits\n\n" + LIMITS.get(str(config.get("report", "")), LIMITS[""]))
+    parts.append("## Licence\n\n" + licence(source, generator))
+    return "\n\n".join(parts) + "\n"
+
+
+def introduction(folder: Path, config: dict[str, Any]) -> str:
+    """What the model is and how to use it."""
+    lines = [f"Made with Canting's recipe `{config.get('recipe', '')}` (network `{config['network']}`)."]
+    if config.get("about"):
+        lines.append(config["about"])
+    if config.get("start"):
+        lines.append(f"Training began from `{config['start']}`.")
+    if config["kind"] == "generator":
+        use = f'gan.load("{folder.name}").sample(4, seed=7)'
+        if (folder / "samples.png").is_file():
+            lines.append("\n![Consecutive seeds from 0 at truncation 1, not chosen](samples.png)")
+    else:
+        use = f'gan.load("{folder.name}").classify("cloth.jpg")'
+        lines.append("Classes: " + ", ".join(config.get("classes", [])) + ".")
+    return "\n".join(lines) + f"\n\n```python\nimport gan\n\n{use}\n```"
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The figures as a Markdown table, and the command that measured them."""
+    rows = []
+    for key, label in FIGURES.items():
+        value = metrics.get(key)
+        if value is not None:
+            shown = f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+            rows.append(f"| {label} | {shown} |")
+    text = "| | |\n|---|---|\n" + "\n".join(rows)
+    if "command" in metrics:
+        text += f"\n\nMeasured with `{metrics['command']}` on {str(metrics.get('date', ''))[:10]}."
+    return text
+
+
+def licence(source: str, generator: bool) -> str:
+    """Who may do what with the weights and, for generators, with what they make."""
+    if source in FREE:
+        text = "The weights are under the Apache licence 2.0."
+    else:
+        text = (
+            "The weights are offered as they are, for study, craft and play. The training pictures carry no stated "
+            "licence and are not part of this repository; whoever uses the model commercially should look into that "
+            "first."
+        )
+    if generator:
+        text += " Canting claims no rights in the pictures that you make with it."
+    return text
