@@ -12,6 +12,7 @@ from gan.checkpoint import DISCRIMINATOR, build_network, load_weights, save
 from gan.errors import RunError
 from gan.files import atomic
 from gan.settings import checkpoints_folder
+from training.recipes import ClassifierRecipe
 from training.runs import Run
 
 SAMPLE_GRID = (8, 4)
@@ -23,6 +24,10 @@ TITLES = {
     "cifar10-dense": "CIFAR-10 (dense GAN)",
     "mnist-cgan": "Digits",
     "mnist-cgan-report": "Digits (as reported)",
+    "judge-mnist": "Judge of digits",
+    "batik-cnn-3": "Three motifs (scratch CNN)",
+    "batik-mobilenet-3": "Three motifs (MobileNetV2)",
+    "batik-mobilenet-20": "Twenty motifs (MobileNetV2)",
 }
 
 
@@ -50,8 +55,11 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         RunError: when there is no run or no snapshot.
     """
     run = Run(folder)
-    recipe = run.read()["recipe"]
+    stored = run.read()
+    recipe = stored["recipe"]
     target = target or checkpoints_folder() / recipe["name"]
+    if stored["kind"] == "ClassifierRecipe":
+        return export_classifier(run, recipe, target)
     path = snapshot_file(run, step)
     config = {
         "kind": "generator",
@@ -79,6 +87,43 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)
     write_card(target)
+    return target
+
+
+def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
+    """Write a classifier run's last saved network as a checkpoint. Returns its folder.
+
+    Raises:
+        RunError: when nothing has been saved yet.
+    """
+    from training.classifier import open_for
+    from training.start import from_json
+
+    state = run.load_state()
+    if state is None:
+        raise RunError("error.run.snapshot", folder=run.folder, step="-")
+    classes = open_for(from_json(ClassifierRecipe, recipe)).classes
+    config = {
+        "kind": "classifier",
+        "title": TITLES.get(recipe["name"], recipe["name"]),
+        "network": recipe["network"],
+        "arguments": {**recipe["network_args"], "classes": len(classes)},
+        "recipe": recipe["name"],
+        "resolution": recipe["resolution"],
+        "channels": recipe["channels"],
+        "classes": classes,
+        "input": {
+            "size": recipe["resolution"],
+            "channels": recipe["channels"],
+            "mean": recipe["mean"],
+            "std": recipe["std"],
+        },
+        "step": state["step"],
+        "source": recipe["source"],
+        "licence": "openrail",
+    }
+    save(target, state["network"], config)
+    write_history(run, target / "history.csv", state["step"])
     return target
 
 

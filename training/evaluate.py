@@ -1,0 +1,208 @@
+"""Measuring a checkpoint: writes its ``metrics.json``, and nothing else does."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan import catalog
+from gan.checkpoint import WEIGHTS, read_config
+from gan.errors import DataError, RunError
+from gan.files import atomic
+from training.classifier import Predictions, open_for
+from training.data.pictures import PictureSet
+from training.data.sources import open_source
+from training.folds import cross_validate
+from training.recipes import RECIPES, ClassifierRecipe
+from training.runs import Run
+from training.scores import accuracy, auroc, classifier_figures, confusion
+
+SAMPLES = 2000
+DIGIT_JUDGE = "judge-mnist"
+DIGIT_SAMPLES = 10_000
+NOT_BATIK = "bukan-batik"
+
+
+def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
+    """Measure a model and write ``metrics.json`` into its folder. Returns what was written.
+
+    Args:
+        name: of the checkpoint, or its folder.
+        samples: how many pictures a generator is measured with (2,000 when absent); nothing to a classifier.
+
+    Raises:
+        CheckpointError: for a model that is not there or does not load.
+        DataError: when the pictures it is measured against are missing.
+    """
+    folder = catalog.find(name)
+    config = read_config(folder)
+    command = f"python -m training evaluate {folder.name}"
+    if config["kind"] == "generator":
+        samples = samples or SAMPLES
+        figures = generator(folder, config, samples)
+        command += f" --samples {samples}"
+    else:
+        figures = classifier(folder, config)
+    written = {
+        **{key: round(value, 5) if isinstance(value, float) else value for key, value in figures.items()},
+        "command": command,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
+    }
+    with atomic(folder / "metrics.json") as path:
+        path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return written
+
+
+# Generators -------------------------------------------------------------------------------------------------------
+
+
+def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, Any]:
+    """The figures of a generator, from its seeds 0 to ``samples − 1`` at truncation 1."""
+    from training.metrics import features, generator_figures, reference_features
+
+    model = catalog.load(folder)
+    reals = spread(open_source(config["source"], config["resolution"], config["channels"]), samples)
+    real = reference_features(reals, config["resolution"])
+    # A mirrored digit is no digit; everything else may have been learnt mirrored.
+    flipped = reference_features(reals, config["resolution"], flipped=True) if config["channels"] == 3 else None
+    figures = generator_figures(features(model.stream(range(samples))), real, flipped)
+    if config["source"].startswith("mnist"):
+        figures |= digit_figures(model)
+    return {**figures, "reference": reals.description, **history_end(folder), "parameters": model.parameters}
+
+
+def spread(data: PictureSet, most: int) -> PictureSet:
+    """At most ``most`` pictures of a set, evenly spaced over it, with a description that says so."""
+    if len(data) <= most:
+        return data
+    chosen = torch.linspace(0, len(data) - 1, most).long().tolist()
+    pictures = data.pictures[chosen] if isinstance(data.pictures, Tensor) else [data.pictures[i] for i in chosen]
+    return PictureSet(pictures, description=f"{data.description}; {most} of its {len(data)} pictures, evenly spaced")
+
+
+def digit_figures(model: Any) -> dict[str, float]:
+    """How many of 10,000 digits, a thousand of each, the judge reads as the digit that was asked for."""
+    judge = catalog.load(DIGIT_JUDGE)
+    wanted = torch.arange(DIGIT_SAMPLES) % 10
+    seeds = range(DIGIT_SAMPLES)
+    pictures = torch.cat(list(model.stream(seeds, labels=wanted.tolist())))
+    read = torch.cat([judge.probabilities(part).argmax(1) for part in pictures.split(250)])
+    right = (read == wanted).double()
+    return {
+        "digit_accuracy": right.mean().item(),
+        "worst_digit_accuracy": min(right[wanted == digit].mean().item() for digit in range(10)),
+    }
+
+
+def history_end(folder: Path) -> dict[str, Any]:
+    """``steps`` and ``minutes`` of the training, from the last row of ``history.csv``."""
+    try:
+        with (folder / "history.csv").open(newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        return {"steps": int(last["step"]), "minutes": float(last["minutes"])}
+    except (OSError, IndexError, KeyError, ValueError):
+        return {}
+
+
+# Classifiers ------------------------------------------------------------------------------------------------------
+
+
+def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a classifier: the shipped weights on the recipe's test source, else its recipe cross-validated.
+
+    Also writes ``confusion.csv``, true classes by row, and for cross-validation the held-out curves into
+    ``history.csv``.
+    """
+    recipe = RECIPES.get(config.get("recipe", ""))
+    if not isinstance(recipe, ClassifierRecipe):
+        raise RunError("error.run.recipe", name=config.get("recipe", ""), known=", ".join(classifier_recipes()))
+    recipe = replace(recipe, steps=config.get("step", recipe.steps))
+    model = catalog.load(folder)
+    figures: dict[str, Any] = {}
+    if recipe.test:
+        data = open_for(recipe, recipe.test)
+        probabilities = torch.cat([model.probabilities(part) for part in data.pictures.split(250)])
+        found = Predictions(list(range(len(data))), data.labels, probabilities)
+        figures |= {"folds": 0, "reference": data.description}
+    else:
+        parts, found, runs = cross_validated(recipe)
+        figures |= {"folds": recipe.folds, **parts}
+        write_curves(folder / "history.csv", runs)
+    figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
+    write_confusion(folder / "confusion.csv", confusion(found.labels, found.probabilities), model.classes)
+    return {**figures, **history_end(folder), "parameters": model.parameters}
+
+
+def classifier_recipes() -> list[str]:
+    return [name for name, recipe in RECIPES.items() if isinstance(recipe, ClassifierRecipe)]
+
+
+def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictions, list[Run]]:
+    """Figures that need each fold's model, all held-out predictions together, and the folds' runs.
+
+    A picture counts as batik by the probability of its best class. ``not_batik_auroc`` compares that score between
+    held-out batik and pictures that are none, fold by fold, and averages.
+    """
+    try:
+        outside = open_for(recipe, NOT_BATIK)
+    except DataError:
+        outside = None
+    predictions, separations, accuracies, runs, description = [], [], [], [], ""
+    for trainer in cross_validate(recipe):
+        description = trainer.data.description
+        runs.append(trainer.run)
+        found = trainer.predict(trainer.held)
+        predictions.append(found)
+        accuracies.append(accuracy(found.labels, found.probabilities))
+        if outside is not None:
+            others = trainer.predict(range(len(outside)), outside)
+            separations.append(auroc(found.probabilities.amax(1), others.probabilities.amax(1)))
+    parts: dict[str, Any] = {"reference": f"{description}; cross-validated by near-duplicate group"}
+    parts |= {"accuracy_worst_fold": min(accuracies), "accuracy_best_fold": max(accuracies)}
+    if separations:
+        parts["not_batik_auroc"] = sum(separations) / len(separations)
+    return parts, joined(predictions), runs
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The folds' predictions as one, in the order of the data set."""
+    indices = [i for part in parts for i in part.indices]
+    order = torch.tensor(indices).argsort()
+    labels = torch.cat([part.labels for part in parts])[order]
+    return Predictions(sorted(indices), labels, torch.cat([part.probabilities for part in parts])[order])
+
+
+def write_confusion(path: Path, table: Tensor, classes: list[str]) -> None:
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["true \\ predicted", *classes])
+        writer.writerows([name, *row] for name, row in zip(classes, table.tolist(), strict=True))
+
+
+def write_curves(path: Path, runs: list[Run]) -> None:
+    """Put the folds' mean held-out loss and accuracy beside the shipped training's own, step by step."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = [float(row["step"]) for row in rows]
+    for column in ("held_loss", "held_accuracy"):
+        curves = []
+        for run in runs:
+            lines = [line for line in run.metrics() if column in line]
+            curves.append(np.interp(steps, [line["step"] for line in lines], [line[column] for line in lines]))
+        for row, value in zip(rows, np.mean(curves, axis=0), strict=True):
+            row[column] = round(float(value), 5)
+    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
