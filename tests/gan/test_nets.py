@@ -1,0 +1,173 @@
+"""The generative networks: counts, shapes, ranges, gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gan import nets
+from gan.nets.common import UpConv, add_spectral_norm, fold_batch_norm, glu, plain_weights
+from gan.nets.dense import DenseGenerator
+from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator, SkipLayerExcitation
+
+PAIRS = [
+    ("dense", {}, "dense", {}),
+    ("lsgan", {}, "lsgan", {}),
+    ("cgan", {}, "cgan", {}),
+    ("cgan", {}, "cgan-projection", {}),
+    ("fastgan", {"resolution": 64, "width": 4}, "fastgan", {"resolution": 64, "width": 4}),
+    ("fastgan", {"resolution": 256, "width": 4}, "fastgan", {"resolution": 256, "width": 4}),
+]
+
+
+def parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def statistics(net: nn.Module) -> int:
+    return sum(b.numel() for name, b in net.named_buffers() if name.endswith(("running_mean", "running_var")))
+
+
+def sample(generator: nn.Module, count: int = 3, **more: object) -> torch.Tensor:
+    return generator(torch.randn(count, generator.latent_size), torch.arange(count) % 10, **more)
+
+
+def test_the_dense_generator_has_the_reports_parameters() -> None:
+    net = DenseGenerator()
+    assert parameters(net) == 3_835_136
+    assert statistics(net) == 3_584
+    assert parameters(net) + statistics(net) == 3_838_720
+
+
+@pytest.mark.parametrize(("name", "arguments", "judge", "judge_arguments"), PAIRS)
+def test_every_parameter_of_a_pair_receives_a_gradient(name, arguments, judge, judge_arguments) -> None:
+    torch.manual_seed(0)
+    generator = nets.build(nets.GENERATORS, name, arguments)
+    discriminator = nets.build(nets.DISCRIMINATORS, judge, judge_arguments)
+    labels = torch.arange(3)
+    if name == "fastgan":
+        both = arguments["resolution"] > 128
+        made = sample(generator, small=both)
+        full, small = made if both else (made, None)
+        logits, lost = discriminator(full, labels, small=small, reconstruct=True)
+        loss = sum(x.mean() for x in logits) + lost
+    else:
+        full = sample(generator)
+        loss = discriminator(full, labels)[0].square().mean()
+    loss.backward()
+    for net in (generator, discriminator):
+        without = [key for key, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+        assert without == []
+    # A dead branch has a gradient of nothing but zeros. Noise scales start at zero and move from the first step on.
+    assert all(p.grad.abs().sum() > 0 for p in generator.parameters())
+
+
+@pytest.mark.parametrize(("name", "arguments", "judge", "judge_arguments"), PAIRS)
+def test_pictures_have_the_stated_shape_and_range(name, arguments, judge, judge_arguments) -> None:
+    generator = nets.build(nets.GENERATORS, name, arguments).eval()
+    with torch.no_grad():
+        pictures = sample(generator)
+    assert pictures.shape == (3, generator.channels, generator.resolution, generator.resolution)
+    low, high = generator.value_range
+    assert low <= pictures.min() and pictures.max() <= high
+
+
+@pytest.mark.parametrize("resolution", [64, 128, 256, 512, 1024])
+def test_fastgan_is_built_for_every_resolution(resolution: int) -> None:
+    generator = FastGANGenerator(resolution, width=8, latent_size=16).eval()
+    discriminator = FastGANDiscriminator(resolution, width=8).eval()
+    with torch.no_grad():
+        picture = generator(torch.randn(1, 16))
+        logits, lost = discriminator(picture, reconstruct=True)
+    assert picture.shape == (1, 3, resolution, resolution)
+    assert all(one.shape == (1, 1, 5, 5) for one in logits)
+    assert len(logits) == (2 if resolution > 128 else 1)
+    assert lost.ndim == 0
+
+
+def test_fastgan_refuses_other_resolutions() -> None:
+    with pytest.raises(ValueError, match="not 200"):
+        FastGANGenerator(200)
+    with pytest.raises(ValueError, match="not 200"):
+        FastGANDiscriminator(200)
+
+
+def test_fastgan_gates_high_resolutions_by_low_ones() -> None:
+    generator = FastGANGenerator(256, width=8)
+    assert list(generator.gates) == ["64", "128", "256"]
+    gate = SkipLayerExcitation(4, 6)
+    high = torch.ones(2, 6, 16, 16)
+    with torch.no_grad():
+        gated = gate(torch.randn(2, 4, 8, 8), high)
+    # One factor in (0, 1) a channel, the same everywhere on the map.
+    assert ((gated > 0) & (gated < 1)).all()
+    assert torch.equal(gated, gated[:, :, :1, :1].expand_as(gated))
+
+
+def test_fastgans_low_output_is_its_small_output() -> None:
+    generator = FastGANGenerator(256, width=4, latent_size=8, noise=False).eval()
+    latents = torch.randn(2, 8)
+    with torch.no_grad():
+        assert torch.equal(generator(latents, low=True), generator(latents, small=True)[1])
+
+
+def test_fastgans_noise_changes_nothing_until_its_scale_is_learned() -> None:
+    generator = FastGANGenerator(64, width=4, latent_size=8).eval()
+    latents = torch.randn(1, 8)
+    noise = [torch.randn(1, 1, side, side) for side in generator.noise_sizes()]
+    with torch.no_grad():
+        assert torch.equal(generator(latents), generator(latents, noise=noise))
+        generator.blocks["8"].up_noise.scale.fill_(1.0)
+        assert not torch.equal(generator(latents), generator(latents, noise=noise))
+
+
+def test_the_transposed_convolution_equals_upsampling_and_convolving() -> None:
+    layer = UpConv(3, 5)
+    x = torch.randn(2, 3, 7, 6)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, padding=1)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_glu_is_torchs() -> None:
+    x = torch.randn(2, 6, 4, 4)
+    torch.testing.assert_close(glu(x), F.glu(x, dim=1))
+
+
+def test_spectral_norm_keeps_the_largest_singular_value_at_one_and_bakes_out() -> None:
+    torch.manual_seed(0)
+    generator = FastGANGenerator(64, width=4, latent_size=8, noise=False)
+    add_spectral_norm(generator)
+    for _ in range(20):
+        generator(torch.randn(4, 8))
+    weight = generator.blocks["8"].up.weight
+    assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)
+    generator.eval()
+    plain = FastGANGenerator(64, width=4, latent_size=8, noise=False).eval()
+    plain.load_state_dict(plain_weights(generator))
+    latents = torch.randn(2, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(latents), generator(latents))
+    # The original is untouched and trains on.
+    generator.train()(latents).mean().backward()
+
+
+def test_folding_batch_norm_changes_no_picture() -> None:
+    generator = FastGANGenerator(64, width=4, latent_size=8, noise=False)
+    for _ in range(3):
+        generator(torch.randn(8, 8))
+    generator.eval()
+    latents = torch.randn(2, 8)
+    with torch.no_grad():
+        before = generator(latents)
+        generator.fold()
+        torch.testing.assert_close(generator(latents), before, rtol=1e-4, atol=1e-5)
+    assert isinstance(fold_batch_norm(nn.Conv2d(2, 3, 1, bias=False), nn.BatchNorm2d(3).eval()), nn.Identity)
+
+
+def test_build_names_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="no network called 'gpt'"):
+        nets.build(nets.GENERATORS, "gpt", {})
+    with pytest.raises(ValueError, match="does not take these arguments"):
+        nets.build(nets.GENERATORS, "dense", {"depth": 3})
