@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -21,6 +21,7 @@ from torchvision.utils import make_grid
 from gan import nets
 from gan.catalog import find
 from gan.checkpoint import DISCRIMINATOR, load_folder, load_weights
+from gan.errors import RunError
 from gan.files import atomic
 from gan.nets.common import add_spectral_norm, plain_weights
 from training.data.pictures import PictureSet, draw_batch, mix, order
@@ -53,6 +54,13 @@ def precision(wanted: str, device: torch.device) -> str:
     return {"bfloat16": "bf16", "float32": "no"}[wanted]
 
 
+class Pictures(NamedTuple):
+    """What an ordinary discriminator looks at."""
+
+    full: Tensor
+    small: Tensor | None
+
+
 class GanTrainer:
     """Networks, optimizers and data of one run.
 
@@ -68,6 +76,8 @@ class GanTrainer:
         mixed = precision(recipe.precision, PartialState().device)
         self.accelerator = Accelerator(mixed_precision=mixed)
         self.device = self.accelerator.device
+        if recipe.low_steps and (recipe.resolution <= 128 or set(recipe.discriminators) != {"projected"}):
+            raise RunError("error.run.fields", first="low_steps", second="resolution, discriminators")
         torch.manual_seed(recipe.seed)
         self.generator = nets.build(nets.GENERATORS, recipe.network, recipe.network_args)
         self.discriminators = nn.ModuleDict(
@@ -118,27 +128,47 @@ class GanTrainer:
         first = self.step * self.pictures_per_step + part * recipe.batch
         indices = order(len(self.data), recipe.batch, first, recipe.seed)
         generator = torch.Generator().manual_seed(mix(recipe.seed, self.step, part, 1))
-        pictures = draw_batch(self.data, indices, recipe.resolution, recipe.crop, recipe.flip, generator)
+        side = 128 if self.low else recipe.resolution
+        pictures = draw_batch(self.data, indices, side, recipe.crop, recipe.flip, generator)
         labels = self.data.labels[indices].to(self.device) if self.generator.classes else None
         low, high = self.generator.value_range
         pictures = pictures.add(1).mul((high - low) / 2).add(low)
         return pictures.to(self.device, memory_format=torch.channels_last), labels
 
-    def fakes(self, count: int, labels: Tensor | None) -> Tensor:
-        """Fresh generated pictures with their graph."""
-        latents = torch.randn(count, self.generator.latent_size, device=self.device)
-        return self.generator(latents, labels)
+    @property
+    def low(self) -> bool:
+        """Whether this step trains at 128² only, a quarter of the cost."""
+        return self.step < self.recipe.low_steps
 
-    def views(self, pictures: Tensor) -> dict[str, Any]:
-        """Augmented pictures as each discriminator wants them: as they are, or as frozen features."""
+    def fake_views(self, count: int, labels: Tensor | None) -> dict[str, Any]:
+        """:meth:`views` of freshly generated pictures, with their graph."""
+        latents = torch.randn(count, self.generator.latent_size, device=self.device)
+        if self.low:
+            return self.views(self.generator(latents, labels, low=True))
+        if any(getattr(d, "small", None) for d in self.discriminators.values()):
+            return self.views(*self.generator(latents, labels, small=True))
+        return self.views(self.generator(latents, labels))
+
+    def views(self, pictures: Tensor, small: Tensor | None = None) -> dict[str, Any]:
+        """Augmented pictures as each discriminator wants them: as frozen features, or as they are with a 128² copy."""
         augmented = diff_augment(pictures, self.recipe.augment)
+        if small is not None:
+            small = diff_augment(small, self.recipe.augment)
         return {
-            name: d.project(augmented) if hasattr(d, "project") else augmented
+            name: d.project(augmented) if hasattr(d, "project") else Pictures(augmented, small)
             for name, d in self.discriminators.items()
         }
 
+    def judge(self, name: str, view: Any, labels: Tensor | None, **more: Any) -> Any:
+        """One discriminator's answer to its view."""
+        if isinstance(view, Pictures):
+            if view.small is not None:
+                more["small"] = view.small
+            return self.discriminators[name](view.full, labels, **more)
+        return self.discriminators[name](view, labels)
+
     def logits(self, views: dict[str, Any], labels: Tensor | None) -> list[Tensor]:
-        return [logit for name, d in self.discriminators.items() for logit in d(views[name], labels)]
+        return [logit for name, view in views.items() for logit in self.judge(name, view, labels)]
 
     def train_step(self) -> dict[str, float]:
         """One update of the discriminators, then one of the generator, on the same generated pictures."""
@@ -153,17 +183,17 @@ class GanTrainer:
         for micro in range(recipe.accumulate):
             real, labels = self.reals(micro)
             with self.accelerator.autocast():
-                fake_views = self.views(self.fakes(len(real), labels))
+                fake_views = self.fake_views(len(real), labels)
                 with torch.no_grad():
                     real_views = self.views(real)
                 reconstruction = real.new_zeros(())
                 real_logits: list[Tensor] = []
                 for name, d in self.discriminators.items():
                     if recipe.reconstruction and hasattr(d, "decode_whole"):
-                        logits, lost = d(real_views[name], labels, reconstruct=True)
+                        logits, lost = self.judge(name, real_views[name], labels, reconstruct=True)
                         reconstruction = reconstruction + lost
                     else:
-                        logits = d(real_views[name], labels)
+                        logits = self.judge(name, real_views[name], labels)
                     real_logits += logits
                 fake_logits = self.logits({k: detached(v) for k, v in fake_views.items()}, labels)
                 loss = discriminator_loss(self.loss, real_logits, fake_logits)
@@ -180,7 +210,7 @@ class GanTrainer:
                 # Holding every graph of an accumulated step would cost its memory: draw anew instead.
                 if recipe.accumulate > 1:
                     _, labels = self.reals(micro) if self.generator.classes else (None, None)
-                    fake_views = self.views(self.fakes(recipe.batch, labels))
+                    fake_views = self.fake_views(recipe.batch, labels)
                 loss = generator_loss(self.loss, self.logits(fake_views, labels))
             (loss * scale).backward()
             totals["g_loss"] += loss.item() * scale
@@ -247,7 +277,11 @@ class GanTrainer:
         torch.manual_seed(mix(self.recipe.seed, 4))
         pictures = torch.cat(
             [
-                self.ema.average(latents[i : i + 12].to(self.device), None if labels is None else labels[i : i + 12])
+                self.ema.average(
+                    latents[i : i + 12].to(self.device),
+                    None if labels is None else labels[i : i + 12],
+                    **({"low": True} if self.low else {}),
+                )
                 for i in range(0, SAMPLE_COUNT, 12)
             ]
         )
@@ -286,5 +320,7 @@ class GanTrainer:
 
 
 def detached(view: Any) -> Any:
-    """The same tensor, or list of tensors, cut from its graph."""
-    return [x.detach() for x in view] if isinstance(view, list) else view.detach()
+    """The same view, cut from its graph."""
+    if isinstance(view, Pictures):
+        return Pictures(*(x if x is None else x.detach() for x in view))
+    return [x.detach() for x in view]
