@@ -114,6 +114,7 @@ def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None)
         rate_g=recipe.rate_g / 2,
         rate_d=recipe.rate_d / 2,
         steps=steps,
+        low_steps=0,
         snapshot_every=snapshot_every,
         save_every=min(50, snapshot_every),
     )

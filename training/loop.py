@@ -259,8 +259,9 @@ class GanTrainer:
                     on_step(self, values)
                 except Stopped:
                     if self.accelerator.is_main_process:
-                        self.snapshot()
+                        # The state first: whoever stopped the run may not wait for the rest.
                         self.save()
+                        self.snapshot()
                     return
 
     def snapshot(self) -> None:
