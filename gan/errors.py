@@ -8,7 +8,7 @@ from gan.texts import say
 class CantingError(Exception):
     """An error that carries the key of its sentence in ``gan/texts`` and the values that fill it."""
 
-    def __init__(self, key: str, **values: object) -> None:
+    def __init__(self, key: str, /, **values: object) -> None:
         super().__init__(key, values)
         self.key, self.values = key, values
 

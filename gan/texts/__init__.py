@@ -16,7 +16,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     return {code: json.loads((folder / f"{code}.json").read_text(encoding="utf-8")) for code in LANGUAGES}
 
 
-def say(key: str, language: str = "en", **values: object) -> str:
+def say(key: str, language: str = "en", /, **values: object) -> str:
     """The text under ``key`` with its placeholders filled; English where ``language`` is not one of ours.
 
     Raises:

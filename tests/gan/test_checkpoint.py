@@ -1,0 +1,148 @@
+"""Checkpoint folders: strict loading, and a sentence for everything that can be wrong with one."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gan import CantingError, catalog
+from gan.card import card
+from gan.checkpoint import load_folder, save
+from gan.errors import CheckpointError
+from gan.nets.dense import DenseGenerator
+
+CONFIG = {
+    "kind": "generator",
+    "title": "Small pictures",
+    "network": "dense",
+    "arguments": {"latent_size": 4},
+    "recipe": "cifar10-dense",
+    "resolution": 32,
+    "source": "cifar10:train",
+    "report": "R4",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sound checkpoint called ``small`` in an otherwise empty CANTING_CHECKPOINTS."""
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path))
+    torch.manual_seed(0)
+    return save(tmp_path / "small", DenseGenerator(4).state_dict(), CONFIG)
+
+
+def test_what_was_saved_is_loaded(folder: Path) -> None:
+    config, network = load_folder(folder)
+    assert config["network"] == "dense" and not network.training
+    torch.manual_seed(0)
+    original = DenseGenerator(4).state_dict()
+    for key, tensor in network.state_dict().items():
+        torch.testing.assert_close(tensor, original[key], rtol=1e-3, atol=1e-4)
+    assert load_file(folder / "model.safetensors")["layers.0.weight"].dtype == torch.float16
+
+
+def change(folder: Path, edit) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    edit(weights)
+    save_file(weights, path)
+
+
+def test_a_missing_key_is_named(folder: Path) -> None:
+    change(folder, lambda weights: weights.pop("layers.9.bias"))
+    with pytest.raises(CheckpointError, match="lack layers.9.bias"):
+        load_folder(folder)
+
+
+def test_an_unknown_key_is_named(folder: Path) -> None:
+    change(folder, lambda weights: weights.update({"head.weight": torch.zeros(1)}))
+    with pytest.raises(CheckpointError, match=r"hold head\.weight"):
+        load_folder(folder)
+
+
+def test_a_swapped_shape_is_shown(folder: Path) -> None:
+    change(folder, lambda weights: weights.update({"layers.0.weight": weights["layers.0.weight"].T.contiguous()}))
+    with pytest.raises(CheckpointError, match=r"layers\.0\.weight has shape \[4, 256\] .* needs \[256, 4\]"):
+        load_folder(folder)
+
+
+class Evil:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was executed",))
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(Evil()), b"", b"<html>404</html>", b"\xff" * 64])
+def test_a_file_that_is_no_safetensors_is_refused_and_never_executed(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    with pytest.raises(CheckpointError, match=f"small has no {file}"):
+        load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ("{", "cannot be used"),
+        ("[]", "cannot be used"),
+        ('{"kind": "generator"}', "no network, arguments"),
+        (json.dumps(CONFIG | {"network": "gpt"}), "no network called 'gpt'"),
+        (json.dumps(CONFIG | {"arguments": {"layers": 9}}), "does not take these arguments"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_explained(folder: Path, config: str, sentence: str) -> None:
+    (folder / "config.json").write_text(config)
+    with pytest.raises(CheckpointError, match=sentence):
+        load_folder(folder)
+
+
+def test_weights_that_do_not_fit_are_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        save(tmp_path / "odd", DenseGenerator(5).state_dict(), CONFIG)
+    assert not (tmp_path / "odd").exists()
+
+
+def test_the_catalog_lists_sound_folders_and_loads_each_once(folder: Path) -> None:
+    broken = folder.parent / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{")
+    (broken / "model.safetensors").write_bytes(b"")
+    assert catalog.available() == ["small"]
+    assert catalog.entries("classifier") == []
+    model = catalog.load("small")
+    assert catalog.load("small") is model and catalog.load(folder) is model
+    # New weights under the same name are read again.
+    save(folder, DenseGenerator(4).state_dict(), CONFIG)
+    assert catalog.load("small") is not model
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "none", "../small", "a/b/c", "/", "small\\..\\x"])
+def test_a_name_that_is_no_model_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="There is no model called|could not be fetched"):
+        catalog.find(name)
+
+
+def test_errors_speak_both_languages(folder: Path) -> None:
+    with pytest.raises(CantingError) as caught:
+        catalog.load("none")
+    assert str(caught.value) == "There is no model called none. There are: small."
+    assert caught.value.say("id") == "Tidak ada model bernama none. Yang tersedia: small."
+
+
+def test_the_card_shows_figures_data_and_limits(folder: Path) -> None:
+    figures = {"fid": 300.25, "generated": 1000, "command": "python -m training evaluate small", "date": "2026-01-02"}
+    (folder / "metrics.json").write_text(json.dumps(figures))
+    text = card(folder)
+    assert text.startswith("---\n") and "license: apache-2.0" in text
+    for part in ("300.2", "1,000", "python -m training evaluate small", "CIFAR-10 (JPEG)", "## Limits", "## Licence"):
+        assert part in text

@@ -1,0 +1,145 @@
+"""Sampling: one seed, one picture, whatever is drawn beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gan import sampling
+from gan.errors import RequestError
+from gan.nets.cgan import ConditionalGenerator
+from gan.nets.fastgan import FastGANGenerator
+from gan.sampling import MAX_SEED, Generator, slerp
+
+
+def generator(noise: bool) -> Generator:
+    torch.manual_seed(0)
+    network = FastGANGenerator(64, width=4, latent_size=16, noise=noise)
+    # A few passes give the batch norms the statistics of real features, so that pictures differ as trained ones do.
+    with torch.no_grad():
+        for _ in range(30):
+            network(torch.randn(16, 16))
+        network.to_rgb.weight *= 5
+    for module in network.modules():
+        if hasattr(module, "scale"):
+            module.scale.data.fill_(0.02)
+    return Generator("tiny", {}, network.eval())
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "noise"])
+def model(request: pytest.FixtureRequest) -> Generator:
+    return generator(request.param)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Generator:
+    torch.manual_seed(0)
+    return Generator("digits", {}, ConditionalGenerator(8, 8).eval())
+
+
+def apart(a, b) -> int:
+    """The largest difference of two pictures in grey levels."""
+    return int(np.abs(np.asarray(a).astype(int) - np.asarray(b).astype(int)).max())
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, MAX_SEED - 20), count=st.integers(2, 12), data=st.data())
+def test_a_picture_depends_on_its_own_seed_alone(model: Generator, seed: int, count: int, data) -> None:
+    i = data.draw(st.integers(0, count - 1))
+    truncation = data.draw(st.sampled_from([0.5, 1.0]))
+    together = model.sample(count, seed, truncation)
+    assert len(together) == count
+    assert apart(together[i], model.sample(1, seed + i, truncation)[0]) <= 1
+
+
+def test_seeds_differ_and_truncation_matters(model: Generator) -> None:
+    a, b = model.sample(2, seed=3)
+    assert apart(a, b) > 10
+    assert apart(a, model.sample(1, 3, truncation=0.5)[0]) > 5
+    assert a.size == (64, 64) and a.mode == "RGB"
+
+
+def test_noise_comes_from_the_seed() -> None:
+    noisy = generator(True)
+    plain = generator(True)
+    for module in plain.network.modules():
+        if hasattr(module, "scale"):
+            module.scale.data.zero_()
+    assert apart(noisy.sample(1, 5)[0], plain.sample(1, 5)[0]) > 0
+    assert apart(noisy.sample(1, 5)[0], noisy.sample(1, 5)[0]) == 0
+
+
+def test_labels_are_what_is_asked_for(digits: Generator) -> None:
+    pictures = digits.sample(labels=[3, 1, 3], seed=0)
+    assert [p.mode for p in pictures] == ["L"] * 3
+    assert apart(digits.sample(labels=[1], seed=1)[0], pictures[1]) <= 1
+    # Without labels: 0, 1, 2, … in turn.
+    assert apart(digits.sample(3, seed=0)[1], pictures[1]) <= 1
+
+
+def test_the_last_seed_wraps_round(model: Generator) -> None:
+    assert apart(model.sample(2, MAX_SEED)[1], model.sample(1, 0)[0]) <= 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"count": 0},
+        {"count": sampling.MAX_COUNT + 1},
+        {"count": 1.5},
+        {"count": True},
+        {"seed": -1},
+        {"seed": MAX_SEED + 1},
+        {"seed": "7"},
+        {"truncation": -0.1},
+        {"truncation": 2},
+        {"truncation": float("nan")},
+        {"labels": [1]},
+    ],
+)
+def test_arguments_out_of_range_are_refused(model: Generator, arguments: dict) -> None:
+    with pytest.raises(RequestError):
+        model.sample(**({"count": 1} | arguments))
+
+
+@pytest.mark.parametrize("labels", [[10], [-1], [1.0], [True], ["3"]])
+def test_labels_out_of_range_are_refused(digits: Generator, labels: list) -> None:
+    with pytest.raises(RequestError, match="one label from 0 to 9"):
+        digits.sample(labels=labels)
+
+
+def test_neighbours_stay_near(model: Generator) -> None:
+    here, *near = model.neighbours(5, count=4, step=0.1)
+    *_, far = model.neighbours(5, count=4, step=1.0)
+    assert apart(here, model.sample(1, 5)[0]) <= 1
+
+    def distance(picture) -> float:
+        return float(np.abs(np.asarray(picture, float) - np.asarray(here, float)).mean())
+
+    assert 0 < max(map(distance, near)) < distance(far)
+
+
+def test_a_walk_is_a_loop_between_two_seeds(model: Generator) -> None:
+    frames = model.walk(2, 9, frames=8)
+    assert len(frames) == 8
+    assert apart(frames[0], model.sample(1, 2)[0]) <= 1
+    if not model.network.noise_sizes():
+        # Halfway it is at the other seed; both halves pass through the same pictures.
+        assert apart(frames[4], model.sample(1, 9)[0]) <= 1
+    assert apart(frames[1], frames[7]) <= 1
+
+
+@given(share=st.floats(0, 1))
+def test_slerp_keeps_the_length_between_vectors_of_one_length(share: float) -> None:
+    a = torch.tensor([3.0, 0.0, 4.0])
+    b = torch.tensor([0.0, 5.0, 0.0])
+    assert slerp(a, b, share).norm().item() == pytest.approx(5, abs=1e-4)
+
+
+def test_metadata_tells_how_a_picture_was_made() -> None:
+    facts = sampling.metadata("batik-kawung", 7, 0.8, step=0.2)
+    assert facts["model"] == "batik-kawung" and facts["seed"] == "7" and facts["truncation"] == "0.8"
+    assert facts["version"].startswith("Canting ") and facts["step"] == "0.2"

@@ -1,0 +1,40 @@
+"""The catalogue of texts: both languages say the same things, and every key that the code names exists."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+
+import pytest
+
+from gan.settings import ROOT
+from gan.texts import LANGUAGES, catalogue, say
+
+TEXTS = catalogue()
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def test_both_languages_have_the_same_keys() -> None:
+    assert set(TEXTS["en"]) == set(TEXTS["id"])
+
+
+@pytest.mark.parametrize("key", TEXTS["en"])
+def test_both_languages_fill_the_same_placeholders(key: str) -> None:
+    assert placeholders(TEXTS["en"][key]) == placeholders(TEXTS["id"][key])
+    assert all(TEXTS[language][key].strip() for language in LANGUAGES)
+
+
+def test_every_error_named_in_the_code_has_a_sentence() -> None:
+    named = set()
+    for folder in ("gan", "training"):
+        for path in (ROOT / folder).rglob("*.py"):
+            named |= set(re.findall(r"\"(error\.[a-z_.]+[a-z_])\"", path.read_text(encoding="utf-8")))
+    assert named and named <= set(TEXTS["en"])
+
+
+def test_an_unknown_language_gets_english() -> None:
+    assert say("app.title", "fr") == TEXTS["en"]["app.title"]
+    assert say("app.tagline", "id-ID") == TEXTS["id"]["app.tagline"]
