@@ -202,7 +202,7 @@ RECIPES = {
         batik("batik-kawung", "batik-gan/batik-kawung", flip=True, steps=10_000, start="batik-parang"),
         ClassifierRecipe(
             name="judge-mnist",
-            report="R5",
+            report="–",
             source="mnist:train",
             network="digit-judge",
             resolution=28,

@@ -133,11 +133,13 @@ class FastGANGenerator(nn.Module):
         labels: Tensor | None = None,
         noise: list[Tensor] | None = None,
         small: bool = False,
+        low: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """(n, latent_size) -> (n, 3, resolution, resolution) in [-1, 1].
 
         ``noise`` holds one (n, 1, side, side) Gaussian map for each of :meth:`noise_sizes`; drawn afresh when
-        absent. With ``small``, the 128² output comes too, for resolutions above 128.
+        absent. For resolutions above 128: with ``small`` the 128² output comes too; with ``low`` it comes alone, and
+        the levels above it are neither computed nor trained.
         """
         if noise is None:
             noise = [latents.new_empty(len(latents), 1, side, side).normal_() for side in self.noise_sizes()]
@@ -150,6 +152,8 @@ class FastGANGenerator(nn.Module):
             if name in self.gates:
                 x = self.gates[name](features[SLE_SOURCES[int(name)]], x)
             features[int(name)] = x
+            if low and int(name) == 128:
+                return torch.tanh(self.to_rgb_small(x))
         picture = torch.tanh(self.to_rgb(x))
         if small and self.to_rgb_small is not None:
             return picture, torch.tanh(self.to_rgb_small(features[128]))
