@@ -262,13 +262,14 @@ def advance() -> None:
 def spawn(job: str) -> dict[str, Any]:
     """Start the worker of a job, detached; returns its process id and start time."""
     folder = folder_of(job)
-    cores = os.cpu_count() or 1
     environment = {
         **os.environ,
         "CANTING_RUNS": str(runs_folder()),
         "CANTING_CHECKPOINTS": str(checkpoints_folder()),
         "CANTING_DATA": str(data_folder()),
-        "OMP_NUM_THREADS": str(min(cores, max(2, cores // 2))),
+        # The other half stays free for the app. Threads that must wait for each other, as these do, would also come
+        # to a standstill on cores that others keep busy.
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
         "PYTHONUNBUFFERED": "1",
     }
     # Training needs no token, and what a process does not have it cannot print.
