@@ -284,9 +284,12 @@ class FeatureBank:
 
     @torch.no_grad()
     def compute(self, number: int) -> Tensor:
-        """All pictures' features in one pass, float32 (n, size) on the CPU."""
+        """All pictures' features in one pass, float32 (n, size) on the CPU.
+
+        The frozen part is always in evaluation mode; switching the whole network would cost the step under way its
+        dropout.
+        """
         trainer = self.trainer
-        trainer.network.eval()
         found = []
         for start in range(0, len(trainer.data), CHUNK):
             pictures = trainer.data.pictures[start : start + CHUNK]

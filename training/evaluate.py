@@ -1,4 +1,4 @@
-"""Measuring a checkpoint: writes its ``metrics.json``, and nothing else does."""
+"""Measuring a checkpoint: writes its ``metrics.json``, and nothing else does; then its card."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gan import catalog
+from gan.card import write_card
 from gan.checkpoint import WEIGHTS, read_config
 from gan.errors import DataError, RunError
 from gan.files import atomic
@@ -61,6 +62,7 @@ def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
     }
     with atomic(folder / "metrics.json") as path:
         path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    write_card(folder)
     return written
 
 

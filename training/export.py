@@ -109,6 +109,8 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         "network": recipe["network"],
         "arguments": {**recipe["network_args"], "classes": len(classes)},
         "recipe": recipe["name"],
+        "report": recipe["report"],
+        "about": recipe["about"],
         "resolution": recipe["resolution"],
         "channels": recipe["channels"],
         "classes": classes,

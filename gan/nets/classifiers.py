@@ -67,6 +67,7 @@ class MobileNetClassifier(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        self.train()
 
     def train(self, mode: bool = True) -> MobileNetClassifier:
         super().train(mode)
