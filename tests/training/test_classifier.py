@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from tests.training.conftest import training_process, wait_for
+from training.augment import augmented, draw_matrix
+from training.classifier import CLEAN, ClassifierTrainer, open_for
+from training.data.pictures import PictureSet
+from training.loop import Stopped
+from training.recipes import RECIPES, ClassifierRecipe
+from training.runs import Run
+
+
+def stripes(folder: Path, count: int = 9) -> Path:
+    """Two classes, stripes along and stripes across, of several widths and sizes."""
+    for name in ("across", "along"):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            wave = np.sin(np.arange(40 + i) / (1.5 + 0.3 * i)) * 127 + 128
+            pixels = np.repeat(wave[:, None], 40 + i, axis=1).astype(np.uint8)
+            Image.fromarray(pixels if name == "across" else pixels.T).save(folder / name / f"{i}.png")
+    return folder
+
+
+def digits_recipe(root: Path, **changes) -> ClassifierRecipe:
+    """Augmentation, batch norm, dropout and a falling rate."""
+    recipe = ClassifierRecipe(
+        name="stripes",
+        report="–",
+        source=str(stripes(root / "stripes")),
+        network="digit-judge",
+        resolution=28,
+        channels=1,
+        mean=(0.5,),
+        std=(0.25,),
+        rotation=10.0,
+        shift=0.1,
+        zoom=0.1,
+        batch=4,
+        cosine=True,
+        steps=40,
+        save_every=7,
+    )
+    return dataclasses.replace(recipe, **changes)
+
+
+def frozen_recipe(root: Path) -> ClassifierRecipe:
+    """A frozen part whose features are kept, for three passes."""
+    return digits_recipe(
+        root,
+        network="mobilenet-v2",
+        resolution=32,
+        channels=3,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        passes=3,
+        steps=20,
+    )
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def started(recipe: ClassifierRecipe, folder: Path, **facts) -> Run:
+    run = Run(folder)
+    run.create(recipe, **facts)
+    return run
+
+
+def contents(run: Run) -> tuple[dict[str, torch.Tensor], dict]:
+    """The saved tensors, and the other values with the clock's left out."""
+    with safe_open(run.state_file, "pt") as stored:
+        plain = dict(json.loads(stored.metadata()["shape"])["dict"])
+        return {key: stored.get_tensor(key) for key in stored.keys()}, {**plain, "seconds": None}  # noqa: SIM118
+
+
+def assert_same(one: Run, other: Run) -> None:
+    (tensors, values), (others, other_values) = contents(one), contents(other)
+    assert tensors.keys() == others.keys() and values == other_values
+    assert [key for key in tensors if not torch.equal(tensors[key], others[key])] == []
+    assert [{**line, "seconds": 0} for line in one.metrics()] == [{**line, "seconds": 0} for line in other.metrics()]
+
+
+@pytest.mark.timeout(200)
+def test_killed_and_resumed_equals_left_alone(tmp_path):
+    recipe = digits_recipe(tmp_path, precision="bfloat16")
+    facts = {"chosen": list(range(0, 18, 2)) + [1, 3], "held": [5, 7, 9, 11]}
+    alone, killed = (started(recipe, tmp_path / name, **facts) for name in ("alone", "killed"))
+    left = training_process("resume", alone.folder)
+    victim = training_process("resume", killed.folder)
+    wait_for(killed.state_file.exists, 90)
+    seed = random.randrange(2**32)
+    print("seed of the moment of the kill:", seed)
+    time.sleep(random.Random(seed).uniform(0, 0.3))
+    victim.kill()
+    victim.communicate()
+    assert killed.load_state()["step"] in range(recipe.save_every, recipe.steps + 1)
+    resumed = training_process("resume", killed.folder)
+    for process in (left, resumed):
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    assert_same(alone, killed)
+
+
+def test_stopped_with_kept_features_and_resumed_equals_left_alone(tmp_path):
+    recipe = frozen_recipe(tmp_path)
+    alone, stopped = (started(recipe, tmp_path / name) for name in ("alone", "stopped"))
+    ClassifierTrainer(recipe, alone).train()
+
+    def stop(trainer, _):
+        if trainer.step == 11:
+            raise Stopped
+
+    ClassifierTrainer(recipe, stopped).train(stop)
+    assert stopped.load_state()["step"] == 11
+    ClassifierTrainer(recipe, stopped).train()
+    assert_same(alone, stopped)
+
+
+def test_it_learns_and_never_trains_on_what_is_held(tmp_path, monkeypatch):
+    recipe = digits_recipe(tmp_path, batch=8, rate=3e-3, steps=60, flip=False)
+    held = [0, 4, 9, 13]
+    run = started(recipe, tmp_path / "run", chosen=[i for i in range(18) if i not in held], held=held)
+    trainer = ClassifierTrainer(recipe, run)
+    seen = set()
+    logits = trainer.logits
+    monkeypatch.setattr(trainer, "logits", lambda indices, epochs: (seen.update(indices), logits(indices, epochs))[1])
+    trainer.train()
+    assert seen == set(range(18)) - set(held)
+    assert trainer.predict(held).accuracy == 1
+    lines = run.metrics()
+    assert lines[-1]["step"] == 60
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert "held_accuracy" in lines[-1]
+
+
+def test_predictions_and_labels_cannot_be_shuffled_apart(tmp_path):
+    """R3's two evaluations disagreed because its loader shuffled between the predictions and the labels."""
+    recipe = digits_recipe(tmp_path)
+    trainer = ClassifierTrainer(recipe, started(recipe, tmp_path / "run"))
+    straight = trainer.predict(range(18))
+    order = random.Random(3).sample(range(18), 18)
+    mixed = trainer.predict(order)
+    assert mixed.indices == order
+    assert mixed.labels.tolist() == [trainer.data.labels[i].item() for i in order]
+    assert torch.allclose(mixed.probabilities, straight.probabilities[order], atol=1e-6)
+    assert mixed.accuracy == straight.accuracy
+    assert mixed.loss == pytest.approx(straight.loss, abs=1e-6)
+    assert torch.allclose(mixed.probabilities.sum(1), torch.ones(18))
+
+
+def test_kept_features_are_those_of_the_network(tmp_path):
+    recipe = frozen_recipe(tmp_path)
+    trainer = ClassifierTrainer(recipe, started(recipe, tmp_path / "run"))
+    trainer.network.eval()
+    with torch.no_grad():
+        direct = trainer.network(trainer.ready(trainer.data.pictures[[2, 7]])).softmax(1)
+    assert torch.allclose(trainer.predict([2, 7]).probabilities, direct, atol=1e-5)
+    assert not torch.allclose(trainer.bank[0], trainer.bank[CLEAN])
+    assert not torch.allclose(trainer.bank[0], trainer.bank[1])
+    # Another augmentation or other pictures must not find the same features.
+    other = dataclasses.replace(recipe, rotation=20.0)
+    assert ClassifierTrainer(other, started(other, tmp_path / "other")).bank.key != trainer.bank.key
+    fewer = PictureSet(trainer.data.pictures[:8], trainer.data.labels[:8], trainer.data.classes)
+    assert ClassifierTrainer(recipe, trainer.run, fewer).bank.key != trainer.bank.key
+
+
+def test_pictures_are_taken_as_the_report_takes_them(tmp_path):
+    data = open_for(digits_recipe(tmp_path))
+    assert data.pictures.shape == (18, 1, 28, 28)
+    assert data.pictures.dtype == torch.uint8
+    assert data.classes == ["across", "along"]
+    report = RECIPES["batik-cnn-3"]
+    assert (report.mean, report.std) == ((0, 0, 0), (1, 1, 1)), "the report scales to [0, 1]"
+    assert (report.resolution, report.batch, report.rate) == (224, 32, 1e-3)
+    assert (report.rotation, report.shift, report.shear, report.zoom, report.flip) == (40, 0.2, 0.2, 0.2, True)
+    assert report.source == "batik-motifs:batik-bali,batik-betawi,batik-celup"
+
+
+def test_augmentation_does_what_its_name_says():
+    still = {"rotation": 0.0, "shift": 0.0, "shear": 0.0, "zoom": 0.0, "flip": False}
+    recipe = dataclasses.replace(RECIPES["batik-cnn-3"], **still)
+    picture = torch.randint(0, 256, (1, 3, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(augmented(picture, recipe, [5]), picture)
+    flipping = dataclasses.replace(recipe, flip=True)
+    found = [augmented(picture, flipping, [seed]) for seed in range(40)]
+    mirrored = sum(torch.equal(one, picture.flip(-1)) for one in found)
+    assert mirrored + sum(torch.equal(one, picture) for one in found) == 40
+    assert 8 < mirrored < 32
+    # Shifts repeat the edge instead of letting black in.
+    bright = torch.full((1, 3, 20, 20), 200, dtype=torch.uint8)
+    assert augmented(bright, RECIPES["batik-cnn-3"], [1]).min() == 200
+    assert torch.equal(augmented(picture, flipping, [7]), augmented(picture, flipping, [7]))
+
+
+def test_augmentation_stays_within_the_recipes_limits():
+    shifting = dataclasses.replace(RECIPES["batik-cnn-3"], rotation=0.0, shear=0.0, zoom=0.0, flip=False)
+    turning = dataclasses.replace(RECIPES["batik-cnn-3"], shift=0.0, shear=0.0, zoom=0.0, flip=False)
+    moves, angles = [], []
+    for seed in range(200):
+        moves.append(draw_matrix(shifting, torch.Generator().manual_seed(seed))[:, 2])
+        angles.append(torch.rad2deg(draw_matrix(turning, torch.Generator().manual_seed(seed))[1, 0].asin()))
+    # A share of 0.2 of the side is 0.4 where the side spans two units.
+    assert 0.36 < torch.stack(moves).abs().max() <= 0.4
+    assert 36 < torch.stack(angles).abs().max() <= 40.001
