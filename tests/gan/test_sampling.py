@@ -20,7 +20,7 @@ def generator(noise: bool) -> Generator:
     network = FastGANGenerator(64, width=4, latent_size=16, noise=noise)
     # A few passes give the batch norms the statistics of real features, so that pictures differ as trained ones do.
     with torch.no_grad():
-        for _ in range(30):
+        for _ in range(100):
             network(torch.randn(16, 16))
         network.to_rgb.weight *= 5
     for module in network.modules():
