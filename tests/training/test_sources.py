@@ -2,12 +2,13 @@ import io
 import os
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -115,6 +116,13 @@ def test_chosen_classes_in_the_order_asked_for(folder):
     assert key("flat:kawung") == "error.data.classes"
 
 
+def test_a_selection_longer_than_a_file_name(folder):
+    names = [f"batik-{number:03}" for number in range(40)]
+    write(folder, *(f"set/{name}/1.png" for name in names))
+    assert open_source(f"set:{','.join(names)}", 32).classes == names
+    assert key("x" * 5000) == key("a\0b") == "error.data.folder"
+
+
 def test_a_class_of_unreadable_files_keeps_its_number(folder):
     write(folder, "set/a/1.png", "set/c/1.png")
     write(folder, "set/b/1.png", body=b"<html>")
@@ -187,11 +195,23 @@ def test_zip_bombs(folder):
 
 
 def test_a_zip_that_lies_about_its_sizes(folder):
-    path = zipped(folder / "a.zip", {"a.png": png() + bytes(5_000_000), "b.png": png()})
-    body = path.read_bytes().replace(struct.pack("<I", len(png()) + 5_000_000), struct.pack("<I", 100))
-    path.write_bytes(body)
-    data = open_source("a.zip", 32)  # reading stops at the size declared
-    assert data.names == ["b.png"]
+    """Declared as 100 bytes, unpacked 50 MB: reading stops at what was declared."""
+    size = 50_000_000
+    path = zipped(folder / "a.zip", {"a.bmp": bytes(size), "b.png": png()})
+    path.write_bytes(path.read_bytes().replace(struct.pack("<I", size), struct.pack("<I", 100)))
+    tracemalloc.start()
+    data = open_source("a.zip", 32)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert data.names == ["b.png"] and "a.bmp" in data.description
+    assert peak < 5_000_000
+
+
+def test_rare_methods_of_compression_are_refused(folder):
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(folder / "a.zip", "w", method) as archive:
+            archive.writestr("a.png", png())
+        assert key("a.zip") == "error.data.zip"
 
 
 def test_files_that_are_no_zips(folder):
@@ -211,6 +231,32 @@ def test_encrypted_zips(folder):
     body[body.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(bytes(body))
     assert key("a.zip") == "error.data.zip"
+
+
+ZIPS = []
+for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("cloths/a.png", png())
+    ZIPS.append(buffer.getvalue())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(ZIPS),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=5),
+    st.floats(0, 1).map(lambda kept: max(kept, 0.5) if kept < 0.9 else 1.0),
+)
+def test_damaged_zips_open_or_end_in_a_data_error(tmp_path_factory, body, changes, kept):
+    body = bytearray(body[: int(len(body) * kept)])
+    for place, value in changes:
+        body[int(place * len(body))] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.zip"
+    path.write_bytes(body)
+    try:
+        assert len(open_source(str(path), 32)) == 1
+    except DataError as error:
+        assert str(error)
 
 
 # --- archives and torchvision's sets
