@@ -13,10 +13,17 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Use Canting'
 
 
 @app.command("list")
-def list_models() -> None:
+def list_models(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table of the README, with every figure.")] = False,
+) -> None:
     """List the models at hand."""
     from gan.catalog import entries
 
+    if markdown:
+        from gan.card import results_table
+
+        typer.echo(results_table())
+        return
     for one in entries():
         figures = {k: v for k, v in one.metrics.items() if k in ("fid", "kid", "accuracy", "digit_accuracy")}
         shown = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
