@@ -117,11 +117,11 @@ def test_small_pictures_are_refused():
 
 
 def test_huge_pictures_are_refused_before_they_are_decoded():
-    started = time.monotonic()
+    started = time.process_time()
     assert key(png_header(30_000, 30_000)) == "error.picture.large"
     assert key(png_header(9_000, 9_000)) == "error.picture.large"
     assert key(png_header(2**31 - 1, 2**31 - 1)) in ("error.picture.large", "error.picture.unknown")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert key(encoded(gradient()), max_pixels=1000) == "error.picture.large"
     assert Image.MAX_IMAGE_PIXELS > MAX_PIXELS  # Pillow's own limit is as it was
 
