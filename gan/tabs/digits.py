@@ -107,6 +107,7 @@ def build() -> None:
     """Lay the tab out and wire it, inside the page's Blocks."""
     first_digits, first_sheet = opening()
     gallery = gr.Gallery(
+        first_digits,
         label=t("digits.gallery"), show_label=False, container=False, interactive=False, object_fit="contain",
         height="auto", columns=4, buttons=["download", "download_all", "fullscreen"], elem_id="digits-gallery",
         elem_classes=["pictures", "pixels", "digits"],

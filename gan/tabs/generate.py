@@ -327,6 +327,7 @@ def build() -> None:
     opened = page.load(
         guard(opening), None, [model, style, count, seed, truncation, gallery, download, shown], **HELPER, **DRAWING
     )
+    page.load(None, request, link, js=LINK, **PRIVATE)
     opened.success(None, request, link, js=LINK, **PRIVATE)
 
 

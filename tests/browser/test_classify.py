@@ -20,9 +20,15 @@ def cloth() -> bytes:
     return buffer.getvalue()
 
 
-def test_a_photo_is_recognised_by_every_classifier(visit, tmp_path: Path):
+def test_no_photo_gets_one_sentence(page):
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    page.locator("#classify-start").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Choose a picture first")
+
+
+def test_a_photo_is_recognised_by_every_classifier(page, tmp_path: Path):
     (tmp_path / "cloth.jpg").write_bytes(cloth())
-    page = visit(tab="Classify")
+    page.get_by_role("tab", name="Classify", exact=True).click()
     page.locator("#classify-photo input[type=file]").set_input_files(tmp_path / "cloth.jpg")
     answer = page.locator("#classify-answer")
     expect(answer).to_contain_text("%")
@@ -34,33 +40,34 @@ def test_a_photo_is_recognised_by_every_classifier(visit, tmp_path: Path):
     expect(answer).not_to_contain_text("batik-")
 
 
-def test_an_example_is_recognised(visit):
-    page = visit(tab="Classify")
+def clear(page) -> None:
+    page.locator("#classify-photo").get_by_role("button", name="Clear").click()
+    expect(page.locator("#classify-answer")).not_to_contain_text("%")
+
+
+def test_an_example_is_recognised(page):
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    clear(page)
     page.locator("#classify-examples button.thumbnail-lg").first.click()
     expect(page.locator("#classify-answer")).to_contain_text("%")
 
 
-def test_a_broken_picture_gets_one_sentence_and_the_app_goes_on(visit, tmp_path: Path):
+def test_a_broken_picture_gets_one_sentence_and_the_app_goes_on(page, tmp_path: Path):
     whole = cloth()
     broken = {
         "cut.jpg": (whole[: len(whole) // 3], "damaged or incomplete"),
         "page.jpg": (b"<html><body>not a picture</body></html>", "not a JPEG"),
         "empty.png": (b"", "empty"),
     }
-    page = visit(tab="Classify")
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    clear(page)
     for name, (content, sentence) in broken.items():
         (tmp_path / name).write_bytes(content)
         page.locator("#classify-photo input[type=file]").set_input_files(tmp_path / name)
         toast = page.get_by_test_id("toast-body").filter(has_text=sentence)
         expect(toast).to_be_visible()
         expect(page.locator("#classify-answer")).not_to_contain_text("%")
-        page.locator("#classify-photo").get_by_role("button", name="Clear").click()
+        clear(page)
     (tmp_path / "good.jpg").write_bytes(whole)
     page.locator("#classify-photo input[type=file]").set_input_files(tmp_path / "good.jpg")
     expect(page.locator("#classify-answer")).to_contain_text("%")
-
-
-def test_no_photo_gets_one_sentence(visit):
-    page = visit(tab="Classify")
-    page.locator("#classify-start").click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("Choose a picture first")

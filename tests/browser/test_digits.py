@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 from gan.pictures import read_metadata
 
 
-def test_a_number_is_drawn_digit_by_digit(visit):
-    page = visit(tab="Digits")
+def test_a_number_is_drawn_digit_by_digit(page):
+    page.get_by_role("tab", name="Digits", exact=True).click()
     drawn = page.locator("#digits-gallery button.thumbnail-lg img")
     expect(drawn).to_have_count(4)  # the page opens with 2026
     page.get_by_label("Digits to draw").fill("31415")
@@ -26,8 +26,8 @@ def test_a_number_is_drawn_digit_by_digit(visit):
     expect(sheet).to_have_attribute("src", re.compile("grid-seed-8"))
 
 
-def test_letters_get_one_sentence(visit):
-    page = visit(tab="Digits")
+def test_letters_get_one_sentence(page):
+    page.get_by_role("tab", name="Digits", exact=True).click()
     page.get_by_label("Digits to draw").fill("batik")
     page.locator("#digits-start").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Type between 1 and 20 digits")

@@ -22,8 +22,15 @@ def draw(page: Page, seed: int, count: int = 2) -> list[bytes]:
     """Fill in the form, press the button, and take the pictures' files."""
     page.get_by_label("How many").fill(str(count))
     page.get_by_role("spinbutton", name="Seed", exact=True).fill(str(seed))
+    close_preview(page)
     page.locator("#generate-start").click()
     return taken(page, range(seed, seed + count))
+
+
+def close_preview(page: Page) -> None:
+    closing = page.locator("#generate-gallery").get_by_role("button", name="Close")
+    if closing.count():
+        closing.click()
 
 
 def taken(page: Page, seeds: range) -> list[bytes]:
@@ -35,16 +42,14 @@ def taken(page: Page, seeds: range) -> list[bytes]:
     return [page.request.get(source).body() for source in sources]
 
 
-def test_the_page_opens_with_pictures(visit):
-    page = visit()
+def test_the_page_opens_with_pictures(page):
     expect(gallery(page)).to_have_count(COUNT)
     page.wait_for_function("document.querySelector('#generate-gallery img').naturalWidth > 0")
     swatch = page.locator("#generate-model label").first
     assert "data:image/webp" in swatch.evaluate("e => getComputedStyle(e, '::before').backgroundImage")
 
 
-def test_a_seed_always_draws_the_same_picture(visit):
-    page = visit()
+def test_a_seed_always_draws_the_same_picture(page):
     first = draw(page, 5)
     other = draw(page, 90)
     again = draw(page, 5)
@@ -55,8 +60,7 @@ def test_a_seed_always_draws_the_same_picture(visit):
     assert not set(first) & set(following)
 
 
-def test_downloads_know_what_made_them(visit, tmp_path: Path):
-    page = visit()
+def test_downloads_know_what_made_them(page, tmp_path: Path):
     draw(page, 11, 3)
     gallery(page).nth(1).click()
     with page.expect_download() as waiting:
@@ -77,8 +81,7 @@ def model_of(page: Page) -> str:
     return page.locator("#generate-model input:checked").get_attribute("value")
 
 
-def test_a_link_brings_back_the_same_pictures(visit, app):
-    page = visit()
+def test_a_link_brings_back_the_same_pictures(page, visit, app):
     names = page.locator("#generate-model input").evaluate_all("all => all.map(one => one.value)")
     page.locator(f'#generate-model input[value="{names[-1]}"]').check(force=True)
     expect(gallery(page).first).to_have_attribute("src", re.compile(names[-1]))
@@ -98,16 +101,15 @@ def test_a_bad_link_is_explained_and_the_page_still_works(visit):
     assert len(draw(page, 3, 1)) == 1
 
 
-def test_more_like_this_one_and_a_walk(visit):
-    page = visit()
+def test_more_like_this_one_and_a_walk(page):
     draw(page, 20, 3)
     gallery(page).nth(2).click()
     expect(page.get_by_label("Chosen picture")).to_have_value("22")
-    page.locator("#generate-gallery").get_by_role("button", name="Close").click()
+    close_preview(page)
     gallery(page).nth(0).click()
     expect(page.get_by_label("Chosen picture")).to_have_value("20")
     expect(page.get_by_label("Chosen before")).to_have_value("22")
-    page.locator("#generate-gallery").get_by_role("button", name="Close").click()
+    close_preview(page)
 
     page.locator("#generate-near").click()
     expect(gallery(page, "generate-close")).to_have_count(8)
@@ -121,8 +123,7 @@ def test_more_like_this_one_and_a_walk(visit):
         assert frames.n_frames > 8
 
 
-def test_a_number_out_of_range_gets_one_sentence(visit):
-    page = visit()
+def test_a_number_out_of_range_gets_one_sentence(page):
     page.get_by_label("How many").fill("1000")
     page.locator("#generate-start").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Choose between 1 and 64 pictures.")
