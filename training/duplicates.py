@@ -11,7 +11,7 @@ Two pictures belong together when their files are equal, when whole or centre sq
 in some orientation, or a cut lies within 48.
 
 How the limits were chosen, on the 2,097 files (1,977 different ones) of the two batik folders, 2.2 million pairs, by
-looking at the pairs: unrelated pictures differ by 128 ± 10 bits in their best orientation. Up to 44 every pair is
+looking at some 250 pairs: unrelated ones differ by 115 ± 5 bits in their best orientation. Up to 44 every one is
 the same cloth; from 46 to 64 nearly all are (another take of the same shop photo, a recoloured print; a few are equal
 lattices of kawung); from 68 on most merely repeat the same lattice or the same mannequin. The centre square adds 125
 pairs that the whole does not see, 106 of them below 50: one collection is a square cut of another. The cuts add 38
