@@ -1,0 +1,93 @@
+"""Self-made pictures, a tiny model to start from, and processes that train."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan.settings import ROOT
+from training import jobs
+
+
+def make_pictures(folder: Path, count: int = 6, mode: str = "RGB") -> list[Path]:
+    """Stripes and dots of several sizes, drawn by numbers alone, as PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i in range(count):
+        height, width = 80 + 3 * i, 96 - 2 * i
+        y, x = np.mgrid[:height, :width]
+        waves = [np.sin(x / (3 + i) + c) * np.cos(y / (4 + c)) for c in range(3)]
+        picture = Image.fromarray((127.5 + 127.5 * np.stack(waves, -1)).astype(np.uint8)).convert(mode)
+        picture.save(folder / f"cloth-{i}.png")
+        paths.append(folder / f"cloth-{i}.png")
+    return paths
+
+
+def wait_for(happened: Callable[[], object], seconds: float = 60) -> object:
+    """Ask until the answer is true, and return it; fail after ``seconds``."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = happened()
+        if answer:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+def training_process(*words: str | Path) -> subprocess.Popen:
+    """``python -m training`` with ``words``, on one thread, so that two of them do not disturb each other."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "training", *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Six self-made pictures."""
+    return make_pictures(tmp_path / "cloths")
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoints folder with one tiny base model, "tiny", and an empty runs folder, which is returned."""
+    from gan import nets
+    from gan.checkpoint import save
+
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("CANTING_RUNS", str(tmp_path / "runs"))
+    arguments = {"resolution": 64, "width": 4, "noise": False}
+    config = {
+        "kind": "generator",
+        "title": "Tiny",
+        "network": "fastgan",
+        "arguments": arguments,
+        "recipe": "batik-kawung",
+        "resolution": 64,
+        "channels": 3,
+    }
+    weights = nets.build(nets.GENERATORS, "fastgan", arguments).state_dict()
+    save(tmp_path / "checkpoints" / "tiny", weights, config)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def end_jobs(studio: Path) -> Iterator[None]:
+    """No process that a test started outlives it."""
+    yield
+    for record in jobs.records():
+        process = jobs.process_of(record)
+        if process:
+            process.kill()
+            process.wait(20)

@@ -1,0 +1,258 @@
+"""Background runs, with real processes: every state a job can be in, and the ways between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from gan import catalog
+from gan.errors import DataError, RunError
+from gan.settings import VERSION
+from tests.training.conftest import make_pictures, wait_for
+from training import jobs
+from training.runs import Run
+
+pytestmark = pytest.mark.usefixtures("end_jobs")
+
+# A process that a job's id is written on, that does nothing, and may refuse to be stopped.
+IDLE = "import signal, time; {}; time.sleep(60)"
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
+    """Jobs get a process that idles instead of training."""
+    started: list[subprocess.Popen] = []
+
+    def spawn(job: str, behaviour: str = "pass") -> dict:
+        process = subprocess.Popen([sys.executable, "-c", IDLE.format(behaviour), job], stdout=subprocess.PIPE)
+        started.append(process)
+        return jobs.identity(process.pid)
+
+    monkeypatch.setattr(jobs, "spawn", spawn)
+    return started
+
+
+def state(job: str) -> str:
+    return jobs.status(job).state
+
+
+@pytest.mark.timeout(900)
+def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[Path]):
+    first = jobs.start("tiny", pictures, {"steps": 2000}, "ayu")
+    second = jobs.start("tiny", pictures[0].parent, {"steps": 24, "name": "Kain <b>nenek</b>"}, "ayu")
+    assert (state(first), state(second)) == ("running", "waiting")
+    recipe = Run(studio / first).read()["recipe"]
+    assert recipe["start"] == "tiny" and recipe["network_args"]["width"] == 4 and recipe["rate_g"] == 1e-4
+    assert sorted(path.name for path in (studio / first / "pictures").iterdir()) == [f"000{i}.jpg" for i in range(1, 7)]
+
+    watched = wait_for(lambda: (now := jobs.status(first)).seconds_left and now, 240)
+    assert watched.images_per_second > 0 and 0 < watched.step < watched.steps == 2000
+    assert (studio / first / "samples" / "step-000000.png").exists()
+    worker = jobs.process_of(jobs.read(first))
+    assert worker.nice() >= 10 and os.getsid(worker.pid) == worker.pid
+    with pytest.raises(RunError, match="still going on"):
+        jobs.resume(first)
+
+    jobs.stop(first)
+    assert state(first) in ("stopping", "stopped")
+    ended = wait_for(lambda: (now := jobs.status(first)).state == "stopped" and now, jobs.STOP_SECONDS + 5)
+    # It ended by itself, not by the kill that follows after the time allowed.
+    assert jobs.read(first)["ended"] == {"how": "stopped"}
+    # Nothing was lost: the state on disk is that of the last step, and the model can be used.
+    assert Run(studio / first).load_state()["step"] >= watched.step
+    model = catalog.load(ended.checkpoint)
+    assert model.sample(2, seed=3)[0].size == (64, 64)
+    config = json.loads((ended.checkpoint / "config.json").read_text())
+    assert config["canting"] == VERSION and config["source"] == "6 pictures"
+    assert str(studio) not in json.dumps(config)
+
+    # Its place is taken by the next, which is killed without warning.
+    wait_for(lambda: jobs.status(second).step >= 3, 240)
+    jobs.process_of(jobs.read(second)).kill()
+    died = wait_for(lambda: (now := jobs.status(second, "id")).state == "failed" and now, 10)
+    assert died.reason.startswith("Proses pelatihan berakhir tanpa pesan")
+    saved = Run(studio / second).load_state()["step"]
+    assert 1 <= saved < 24
+    jobs.resume(second)
+    finished = wait_for(lambda: (now := jobs.status(second)).state == "finished" and now, 240)
+    assert finished.step == 24 and finished.checkpoint
+    lines = Run(studio / second).metrics()
+    assert [line["step"] for line in lines] == sorted({line["step"] for line in lines})
+    with pytest.raises(RunError, match="finished"):
+        jobs.resume(second)
+    # A finished process leaves nothing that runs, and only whole files.
+    wait_for(lambda: jobs.process_of(jobs.read(second)) is None, 60)
+    assert [path for path in studio.rglob(".*") if path.suffix != ".lock"] == []
+    assert [one.id for one in jobs.list_jobs("ayu")] == [second, first] and jobs.list_jobs("someone else") == []
+
+
+@pytest.mark.timeout(300)
+def test_a_failed_run_shows_its_last_lines(studio: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "advance", lambda: None)
+        job = jobs.start("tiny", pictures)
+    run = Run(studio / job)
+    facts = run.read()
+    facts["recipe"]["discriminators"] = {"nonsense": {}}
+    run.write_json("run.json", facts)
+    failed = wait_for(lambda: (now := jobs.status(job)).state == "failed" and now, 240)
+    assert "There is no network called 'nonsense'" in failed.reason.splitlines()[-1]
+    assert len(failed.reason.splitlines()) <= jobs.LAST_LINES and failed.checkpoint is None
+
+
+def test_a_known_error_is_kept_in_both_languages(studio: Path, pictures: list[Path], idle):
+    job = jobs.start("tiny", pictures)
+    with jobs.changing(job) as record:
+        reason = jobs.in_all_languages(DataError("error.data.folder", path="x"))
+        record["ended"] = {"how": "failed", "reason": reason}
+    assert jobs.status(job).reason == "There is no folder or zip of pictures at x."
+    assert jobs.status(job, "id-ID").reason == reason["id"] != jobs.status(job).reason
+
+
+def test_one_trains_and_the_others_keep_their_order(studio: Path, pictures: list[Path], idle):
+    names = [jobs.start("tiny", pictures, owner="ayu") for _ in range(4)]
+    assert [state(name) for name in names] == ["running", "waiting", "waiting", "waiting"]
+    jobs.stop(names[1])
+    assert state(names[1]) == "stopped"
+    jobs.resume(names[1])
+    jobs.stop(names[0])
+    wait_for(lambda: state(names[0]) == "stopped", 10)
+    # The one that left the queue and came back is its last.
+    assert [state(name) for name in names] == ["stopped", "waiting", "running", "waiting"]
+    idle[1].kill()
+    wait_for(lambda: state(names[3]) == "running", 10)
+    assert [state(name) for name in names] == ["stopped", "waiting", "failed", "running"]
+
+
+def test_a_deaf_process_is_killed(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):
+    spawn = jobs.spawn
+    monkeypatch.setattr(jobs, "spawn", lambda job: spawn(job, DEAF))
+    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.5)
+    job = jobs.start("tiny", pictures)
+    idle[0].stdout.readline()
+    jobs.stop(job)
+    assert state(job) == "stopping"
+    # By the timer, without anyone looking.
+    assert idle[0].wait(10) == -9
+    assert state(job) == "stopped"
+
+
+def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], idle):
+    job = jobs.start("tiny", pictures)
+    other = subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job])
+    began = psutil.Process(other.pid).create_time()
+    for record_of_other in (
+        {"pid": other.pid, "began": began - 100},  # the right command, another start
+        {"pid": os.getpid(), "began": psutil.Process().create_time()},  # another command
+        {"pid": 2**22 - 3, "began": began},  # nobody
+    ):
+        with jobs.changing(job) as record:
+            record["process"] = record_of_other
+        assert state(job) == "failed"
+        jobs.stop(job)
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_what_is_no_job(studio: Path, tmp_path: Path):
+    for name in ("", "../tiny", "0" * 24, "/etc", None):
+        for act in (jobs.status, jobs.stop, jobs.resume):
+            with pytest.raises(RunError, match="no such run"):
+                act(name)
+    studio.mkdir(exist_ok=True)
+    (studio / "notes").mkdir()
+    (studio / ("a" * 24)).mkdir()
+    (studio / ("a" * 24) / "job.json").write_text("{")
+    assert jobs.list_jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"steps": 0}, "from 1 to"),
+        ({"steps": True}, "from 1 to"),
+        ({"steps": "10"}, "from 1 to"),
+        ({"steps": 10**9}, "from 1 to"),
+        ({"name": "x" * 61}, "at most 60"),
+        ({"mirror": "yes"}, "on or off"),
+        ({"rate_g": 1}, "no setting called rate_g"),
+    ],
+)
+def test_settings_out_of_range(studio: Path, pictures: list[Path], settings: dict, sentence: str):
+    with pytest.raises(RunError, match=sentence):
+        jobs.start("tiny", pictures, settings)
+    with pytest.raises(RunError, match="cannot be trained further. These can: tiny"):
+        jobs.start("../checkpoints/tiny", pictures)
+    assert not studio.exists() or list(studio.glob("*")) == []
+
+
+def zip_of(path: Path, files: dict[str, bytes], link: str = "") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = ((stat.S_IFLNK if name == link else stat.S_IFREG) | 0o644) << 16
+            archive.writestr(info, content)
+    return path
+
+
+def bad_uploads(folder: Path, good: list[Path]) -> dict[str, list[Path] | Path]:
+    """What people, and others, hand in."""
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "page.jpg").write_text("<html><script>alert(1)</script></html>")
+    (folder / "half.png").write_bytes(good[0].read_bytes()[:900])
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    (folder / "torn.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    png = good[0].read_bytes()
+    return {
+        "empty.png cannot be used": [*good, folder / "empty.png"],
+        "page.jpg cannot be used": [*good, folder / "page.jpg"],
+        "half.png cannot be used": [*good, folder / "half.png"],
+        "dot.png cannot be used": [*good, folder / "dot.png"],
+        "there are 1": good[:1],
+        "there are 0": [],
+        "there are 501": [good[0]] * 501,
+        "not a zip file": [folder / "torn.zip"],
+        "outside its own folder": zip_of(folder / "up.zip", {"../../up.png": png, "b.png": png}),
+        "is a link": zip_of(folder / "link.zip", {"a.png": b"/etc/passwd", "b.png": png}, "a.png"),
+        "zip is refused": zip_of(folder / "bomb.zip", {"a.png": bytes(50_000_000), "b.png": png}),
+        "c.png cannot be used": zip_of(folder / "inside.zip", {"a.png": png, "b.png": png, "c.png": b"no picture"}),
+    }
+
+
+def test_bad_uploads_end_in_a_sentence_and_leave_nothing(studio: Path, tmp_path: Path):
+    good = make_pictures(tmp_path / "cloths", 3)
+    uploads = bad_uploads(tmp_path, good)
+    before = sorted(tmp_path.rglob("*"))
+    for sentence, upload in uploads.items():
+        with pytest.raises(DataError, match=sentence) as caught:
+            jobs.start("tiny", upload)
+        assert caught.value.say("id") != caught.value.say("en")
+    after = [path for path in sorted(tmp_path.rglob("*")) if studio not in [path, *path.parents]]
+    assert after == before and list(studio.glob("[!.]*")) == []
+
+
+def test_odd_but_usable_uploads(studio: Path, tmp_path: Path, idle):
+    folder = tmp_path / "odd"
+    make_pictures(folder, 2)
+    Image.new("CMYK", (90, 70), (20, 90, 0, 10)).save(folder / "press.jpg")
+    Image.new("RGBA", (64, 64), (200, 30, 30, 0)).save(folder / "clear.png")
+    Image.new("RGB", (3000, 1500), "navy").save(folder / "large.jpg")
+    shutil.make_archive(str(tmp_path / "odd"), "zip", folder)
+    job = jobs.start("tiny", [tmp_path / "odd.zip", folder / "press.jpg"])
+    kept = [Image.open(path) for path in sorted((studio / job / "pictures").iterdir())]
+    assert {(one.mode, one.format) for one in kept} == {("RGB", "JPEG")} and len(kept) == 6
+    assert max(min(one.size) for one in kept) == 1024
+    assert jobs.status(job).pictures == 6
