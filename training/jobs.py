@@ -172,7 +172,8 @@ def start(
             record.update(
                 id=job,
                 owner=owner,
-                title=wanted["name"].strip() or f"{base}, {time.strftime('%d.%m. %H:%M')}",
+                title=wanted["name"].strip()
+                or f"{catalog.entry(catalog.find(base)).title}, {time.strftime('%d.%m. %H:%M')}",
                 base=base,
                 pictures=count,
                 steps=recipe.steps,

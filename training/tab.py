@@ -122,11 +122,9 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
         return (
             gr.update(choices=[], value=None, visible=False),
             say("train.empty", language),
-            *[gr.update(interactive=False)] * 2,
+            *[hidden] * 2,
             gr.skip(),
-            hidden,
-            hidden,
-            hidden,
+            *[hidden] * 3,
             gr.Timer(active=False),
             shown,
         )
@@ -150,13 +148,14 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             value=losses(lines, language),
             x_title=say("train.step", language),
             y_title=say("train.loss", language),
+            color_title=say("train.network", language),
             visible=len(lines) > 1,
         )
     return (
         gr.update(choices=[(label(one, language), one.id) for one in mine], value=now.id, visible=True),
         progress(now, language),
-        gr.update(interactive=now.state in ("waiting", "running")),
-        gr.update(interactive=now.state in ("stopped", "failed")),
+        gr.update(visible=True, interactive=now.state in ("waiting", "running")),
+        gr.update(visible=True, interactive=now.state in ("stopped", "failed")),
         picture,
         moment,
         curve,
@@ -218,7 +217,8 @@ def progress(status: jobs.Status, language: str = "en") -> str:
         parts.append(say("train.took", language, time=duration(status.seconds, language)))
     parts.append(say("train.pictures_count", language, count=status.pictures))
     bar = (
-        f'<progress max="{status.steps}" value="{min(status.step, status.steps)}" style="width:100%" '
+        f'<progress max="{status.steps}" value="{min(status.step, status.steps)}" '
+        f'style="width: 100%; accent-color: var(--color-accent)" '
         f'aria-label="{say("train.progress", language)}"></progress>'
     )
     reason = ""
@@ -316,8 +316,8 @@ def build() -> None:
             runs = unchecked(gr.Radio([], label=t("train.runs"), visible=False, elem_id="train-runs"))
             state = gr.HTML(say("train.empty"), elem_id="train-state")
             with gr.Row():
-                stop = gr.Button(t("train.stop"), variant="stop", interactive=False, elem_id="train-stop")
-                resume = gr.Button(t("train.resume"), interactive=False, elem_id="train-resume")
+                stop = gr.Button(t("train.stop"), variant="stop", visible=False, elem_id="train-stop")
+                resume = gr.Button(t("train.resume"), visible=False, elem_id="train-resume")
             samples = gr.Image(
                 light_copy(entry.samples) if entry and entry.samples else None,
                 label=t("train.samples"), interactive=False, buttons=["download", "fullscreen"],
@@ -330,12 +330,12 @@ def build() -> None:
                 seed = unchecked(gr.Number(0, label=t("generate.seed"), minimum=0, precision=0, min_width=110))
                 attempt = gr.Button(t("train.try"), variant="primary", min_width=160, elem_id="train-try")
             pictured = gr.Gallery(
-                label=t("generate.gallery"), visible=False, interactive=False, object_fit="contain", height="auto",
-                columns=4, buttons=["download", "download_all", "fullscreen"], elem_classes="pictures",
+                label=t("generate.gallery"), show_label=False, container=False, visible=False, interactive=False,
+                object_fit="contain", height="auto", columns=4, buttons=["download", "download_all", "fullscreen"], elem_classes="pictures",
                 elem_id="train-gallery",
             )  # fmt: skip
             curve = gr.LinePlot(
-                losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=240, visible=False,
+                losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=300, visible=False,
                 color_map={
                     say(f"train.{key}", code): colour
                     for key, colour in (("generator", NILA), ("discriminator", SOGA))
