@@ -43,10 +43,10 @@ def sample(
     from gan.catalog import load
     from gan.files import atomic
     from gan.pictures import png_bytes
-    from gan.sampling import metadata
+    from gan.sampling import MAX_COUNT, metadata
 
     if labels and not labels.isdecimal():
-        raise RequestError("error.request.digits")
+        raise RequestError("error.request.digits", most=MAX_COUNT)
     chosen = [int(digit) for digit in labels] or None
     generator = load(model)
     pictures = generator.sample(len(chosen) if chosen else count, seed, truncation, chosen)

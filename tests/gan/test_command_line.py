@@ -1,0 +1,74 @@
+"""python -m gan, on a small model of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from gan.__main__ import main
+from gan.card import results_table
+from gan.checkpoint import save
+from gan.nets.cgan import ConditionalGenerator
+from gan.pictures import read_metadata
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CANTING_CHECKPOINTS with one generator of digits, called ``digits``."""
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path / "models"))
+    arguments = {"latent_size": 4, "width": 4}
+    config = {"kind": "generator", "title": "Digits", "network": "cgan", "arguments": arguments, "resolution": 28}
+    torch.manual_seed(0)
+    return save(tmp_path / "models" / "digits", ConditionalGenerator(**arguments).state_dict(), config).parent
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr("sys.argv", ["canting", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code or 0
+
+
+def test_list_shows_each_model(models: Path, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "list") == 0
+    assert capsys.readouterr().out.split() == ["digits", "generator", "28", "Digits"]
+
+
+def test_sample_writes_pictures_that_know_how_they_were_made(models: Path, monkeypatch, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    assert run(monkeypatch, "sample", "digits", "--labels", "31", "--seed", 7, "--truncation", 0.5, "--out", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["digits-7.png", "digits-8.png"]
+    with Image.open(out / "digits-8.png") as picture:
+        assert picture.size == (28, 28)
+    facts = read_metadata(out / "digits-8.png")
+    assert (facts["model"], facts["seed"], facts["truncation"]) == ("digits", "8", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["sample", "none"], "There is no model called none. There are: digits."),
+        (["sample", "digits", "--count", 65], "Choose between 1 and 64 pictures."),
+        (["sample", "digits", "--seed", -1], "A seed is a whole number"),
+        (["sample", "digits", "--truncation", 9], "Truncation runs from 0 to 1.5."),
+        (["sample", "digits", "--labels", "2a"], "digits, 0 to 9, and nothing else"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(models, monkeypatch, capsys, tmp_path, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *words) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert list(tmp_path.glob("*.png")) == []
+
+
+def test_the_table_shows_what_was_measured(models: Path) -> None:
+    assert "not yet" in results_table()
+    figures = {"fid": 12.345, "kid": 0.01, "recall": 0.5, "generated": 100, "real": 90, "reference": "digits"}
+    (models / "digits" / "metrics.json").write_text(json.dumps(figures | {"steps": 2000, "digit_accuracy": 0.987}))
+    table = results_table()
+    assert "98.7% of digits read as asked; FID 12.3" in table and "2,000" in table

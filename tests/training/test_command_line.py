@@ -1,0 +1,171 @@
+"""python -m training: settings, exports and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan.checkpoint import load_folder
+from gan.errors import RunError
+from gan.nets.cgan import ConditionalGenerator
+from training.__main__ import changed, main
+from training.export import export_run
+from training.recipes import RECIPES, GanRecipe
+from training.runs import Run, flatten, unflatten
+
+RECIPE = GanRecipe(
+    name="mnist-cgan",
+    report="R5",
+    source="mnist:train",
+    network="cgan",
+    network_args={"latent_size": 4, "width": 4},
+    discriminators={"cgan": {}},
+    resolution=28,
+    channels=1,
+)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr("sys.argv", ["training", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code or 0
+
+
+def test_settings_change_fields_and_keep_their_types() -> None:
+    recipe = changed(RECIPE, ["batch=16", "rate_g=1e-3", "flip=True", "augment=('color',)", "start=batik-parang"])
+    assert (recipe.batch, recipe.rate_g, recipe.flip, recipe.augment) == (16, 1e-3, True, ("color",))
+    assert recipe.start == "batik-parang" and RECIPE.batch == 8
+
+
+@pytest.mark.parametrize("setting", ["batch", "size=3", "=3", "batch=many", "augment=3", "network_args=[1]"])
+def test_settings_that_do_not_fit_are_refused(setting: str) -> None:
+    with pytest.raises(RunError):
+        changed(RECIPE, [setting])
+
+
+def test_every_recipe_survives_its_run_file(tmp_path: Path) -> None:
+    from training import recipes
+    from training.start import from_json
+
+    for name, recipe in RECIPES.items():
+        Run(tmp_path / name).create(recipe)
+        stored = Run(tmp_path / name).read()
+        assert from_json(getattr(recipes, stored["kind"]), stored["recipe"]) == recipe
+
+
+def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
+    Run(tmp_path).create(RECIPE)
+    with pytest.raises(RunError, match="already holds a run"):
+        Run(tmp_path).create(RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["fit", "batik"], "There is no recipe called batik."),
+        (["fit", "mnist-cgan", "--set", "speed=9"], "speed=9 is no setting"),
+        (["resume", "nowhere"], "holds no run that can be read"),
+        (["export", "nowhere"], "holds no run that can be read"),
+        (["evaluate", "nothing"], "There is no model called nothing."),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(monkeypatch, capsys, tmp_path, words, sentence) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CANTING_RUNS", str(tmp_path / "runs"))
+    assert run(monkeypatch, *words) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_names_the_folder_and_the_command(monkeypatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.setenv("CANTING_DATA", str(tmp_path / "data"))
+    assert run(monkeypatch, "fit", "batik-parang", "--run", tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert str(tmp_path / "data" / "batik-gan" / "batik-parang") in error
+    assert "python -m training fetch batik-gan" in error
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": torch.arange(3), "b": {"c": [torch.ones(2, 2), 1, "x"], "d": None}, "e": 1.5},
+        [torch.zeros(0), {}, [], True],
+        torch.optim.Adam([torch.nn.Parameter(torch.ones(2))]).state_dict(),
+    ],
+)
+def test_states_survive_flattening(value) -> None:
+    again = unflatten(*flatten(value))
+    assert json.dumps(flatten(again)[1]) == json.dumps(flatten(value)[1])
+    for name, tensor in flatten(value)[0].items():
+        assert torch.equal(flatten(again)[0][name], tensor)
+
+
+def test_a_kill_while_saving_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path)
+    run.save_state({"step": 1, "w": torch.ones(2)})
+
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        run.save_state({"step": 2, "w": torch.zeros(2)})
+    assert run.load_state()["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+
+
+def test_a_cut_off_line_of_metrics_is_left_out_and_later_ones_forgotten(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for step in (10, 20, 30):
+        run.add_metrics(step=step, seconds=step, images=step, d_loss=0.5)
+    with run.metrics_file.open("a") as file:
+        file.write('{"step": 40, "sec')
+    assert [line["step"] for line in run.metrics()] == [10, 20, 30]
+    run.forget_after(20)
+    assert [line["step"] for line in run.metrics()] == [10, 20]
+
+
+def finished(folder: Path, **kid: float) -> Run:
+    """A run of the small recipe with snapshots at steps 10 and 20."""
+    run = Run(folder)
+    run.create(RECIPE)
+    for step in (10, 20):
+        torch.manual_seed(step)
+        run.save_snapshot(step, ConditionalGenerator(4, 4).state_dict())
+        figures = {"kid": kid[f"at{step}"]} if kid else {}
+        run.add_metrics(step=step, seconds=60.0 * step, images=step * 8, d_loss=1.0, **figures)
+    return run
+
+
+def test_export_takes_the_newest_snapshot_and_writes_a_checkpoint(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    folder = export_run(tmp_path / "run", tmp_path / "digits")
+    config, network = load_folder(folder)
+    assert config["step"] == 20 and config["classes"] == list("0123456789") and network.width == 4
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "model.safetensors", "history.csv", "samples.png", "README.md"}
+    rows = (folder / "history.csv").read_text().splitlines()
+    assert rows == ["step,minutes,images,d_loss", "10,10.0,80,1.0", "20,20.0,160,1.0"]
+
+
+def test_export_takes_the_best_snapshot_where_they_were_measured(tmp_path: Path) -> None:
+    finished(tmp_path / "run", at10=0.01, at20=0.5)
+    folder = export_run(tmp_path / "run", tmp_path / "digits")
+    assert json.loads((folder / "config.json").read_text())["step"] == 10
+    with pytest.raises(RunError, match="no snapshot of step 15"):
+        export_run(tmp_path / "run", tmp_path / "digits", step=15)
+
+
+def test_fields_that_do_not_fit_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    from training.data.pictures import PictureSet
+    from training.loop import GanTrainer
+
+    recipe = dataclasses.replace(RECIPE, low_steps=5)
+    with pytest.raises(RunError, match="low_steps and resolution, discriminators"):
+        GanTrainer(recipe, PictureSet(torch.zeros(4, 1, 28, 28, dtype=torch.uint8)), Run(tmp_path))
