@@ -331,8 +331,8 @@ def build() -> None:
                 attempt = gr.Button(t("train.try"), variant="primary", min_width=160, elem_id="train-try")
             pictured = gr.Gallery(
                 label=t("generate.gallery"), show_label=False, container=False, visible=False, interactive=False,
-                object_fit="contain", height="auto", columns=4, buttons=["download", "download_all", "fullscreen"], elem_classes="pictures",
-                elem_id="train-gallery",
+                object_fit="contain", height="auto", columns=4, buttons=["download", "download_all", "fullscreen"],
+                elem_classes="pictures", elem_id="train-gallery",
             )  # fmt: skip
             curve = gr.LinePlot(
                 losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=300, visible=False,
