@@ -10,13 +10,14 @@ low frequencies of its grey version against their median; ``imagehash``) of
 Two pictures belong together when their files are equal, when whole or centre square lie within 64 bits of the other's
 in some orientation, or a cut lies within 48.
 
-How the limits were chosen, on the 2,097 files (1,977 different ones) of the two batik folders, 2.2 million pairs, by
-looking at some 250 pairs: unrelated ones differ by 115 ± 5 bits in their best orientation. Up to 44 every one is
-the same cloth; from 46 to 64 nearly all are (another take of the same shop photo, a recoloured print; a few are equal
-lattices of kawung); from 68 on most merely repeat the same lattice or the same mannequin. The centre square adds 125
-pairs that the whole does not see, 106 of them below 50: one collection is a square cut of another. The cuts add 38
-below 50, all true; between 54 and 64 plain lattices begin to match, hence their stricter limit. Erring towards one
-group too large costs a little training data; one group too small lets a test picture leak into training.
+How the limits were chosen, on the 1,977 different files of the two batik folders, 1.95 million pairs, by looking at
+samples of the pairs: unrelated ones differ by 115 ± 5 bits in their best orientation. The whole alone finds 181
+pairs. Of those seen up to 44 every one is the same cloth; from 46 to 64 nearly all are (another take of the same shop
+photo, a recoloured print; a few are equal lattices); from 68 on most merely repeat a lattice or a mannequin. The
+centre square adds 107 pairs, 87 of them within 50: one collection is a square cut of another. The cuts add 54, of
+which about six are only equal lattices of kawung; at 64 they would add 138, and such lattices prevail, hence their
+stricter limit. Erring towards one group too large costs a little training data; one group too small lets a test
+picture leak into training.
 
 Hashes do not find a cloth cut or photographed anew. Given features of a frozen network as well, pictures whose features
 have a cosine of at least 0.92 belong together too. With MobileNetV2's pooled features (the whole picture squeezed to
