@@ -35,10 +35,6 @@ from training.runs import Run
 SAMPLE_COUNT = 36
 
 
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why, and everything up to the last save is kept."""
-
-
 class Stopped(Exception):
     """Raised from ``on_step`` to end a run early; its state is saved first."""
 
@@ -219,7 +215,8 @@ class GanTrainer:
         self.ema.update(self.generator, self.step)
         self.step += 1
         if not all(math.isfinite(value) for value in totals.values()):
-            raise TrainingError(f"The losses are no longer finite at step {self.step}: {totals}.")
+            # Nothing of this step is saved: the run can be resumed from the state before it.
+            raise RunError("error.run.not_finite", step=self.step)
         return totals
 
     def apply(self, optimizer: torch.optim.Optimizer) -> None:
