@@ -187,7 +187,6 @@ RECIPES = {
             resolution=28,
             channels=1,
             loss="hinge",
-            betas=(0.0, 0.99),
             rate_d=4e-4,
             batch=64,
             steps=20_000,

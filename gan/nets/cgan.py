@@ -94,12 +94,13 @@ class ProjectionDiscriminator(nn.Module):
             nn.Conv2d(4 * width, 4 * width, 3, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
         )
-        self.logit = nn.Linear(4 * width, 1)
-        self.classes = nn.Linear(classes, 4 * width, bias=False)
+        # On all 7×7 positions: where a stroke lies is what tells digits apart, and an average would hide it.
+        self.logit = nn.Linear(4 * width * 49, 1)
+        self.classes = nn.Linear(classes, 4 * width * 49, bias=False)
         self.count = classes
 
     def forward(self, pictures: Tensor, labels: Tensor) -> list[Tensor]:
         """(n, 1, 28, 28) and class numbers (n,) -> one tensor of logits (n, 1)."""
-        x = self.features(pictures).mean((2, 3))
+        x = self.features(pictures).flatten(1)
         wanted = self.classes(F.one_hot(labels, self.count).to(x.dtype))
         return [self.logit(x) + (x * wanted).sum(1, keepdim=True)]
