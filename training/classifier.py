@@ -6,7 +6,9 @@ recipe's seed, the step and the process's rank, so that a resumed run goes on ex
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -18,22 +20,25 @@ import torch.nn.functional as F
 from accelerate import Accelerator, PartialState
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan import nets
 from gan.classify import normalised, to_input
 from gan.files import atomic
 from gan.nets.classifiers import trained_parameters
+from gan.errors import RunError
 from gan.settings import cache_folder
 from training.augment import augmented
 from training.data.pictures import PictureSet, mix, order
 from training.data.sources import open_source
-from training.loop import Stopped, TrainingError, precision
+from training.loop import Stopped, precision
 from training.recipes import ClassifierRecipe
 from training.runs import Run
 from training.weights import mobilenet_features
 
-CHUNK = 32
+# Few pictures at a time keep a layer's activations in a CPU's caches: 8 take 41 ms each where 32 take 70.
+CHUNK = 8
 LOG_EVERY = 50
 # The number of the pass over the pictures as they are.
 CLEAN = -1
@@ -146,7 +151,7 @@ class ClassifierTrainer:
         self.optimizer.step()
         self.step += 1
         if not math.isfinite(loss.item()):
-            raise TrainingError(f"The loss is no longer finite at step {self.step}.")
+            raise RunError("error.run.not_finite", step=self.step)
         right = (logits.argmax(1) == labels).sum().item()
         self.tally = [self.tally[0] + loss.item() * len(labels), self.tally[1] + right, self.tally[2] + len(labels)]
         return {"loss": loss.item(), "accuracy": right / len(labels)}
@@ -290,6 +295,7 @@ class FeatureBank:
         dropout.
         """
         trainer = self.trainer
+        frozen = fused(copy.deepcopy(trainer.network))
         found = []
         for start in range(0, len(trainer.data), CHUNK):
             pictures = trainer.data.pictures[start : start + CHUNK]
@@ -297,5 +303,15 @@ class FeatureBank:
                 seeds = [mix(trainer.recipe.seed, number, start + i, 1) for i in range(len(pictures))]
                 pictures = augmented(pictures, trainer.recipe, seeds)
             with trainer.accelerator.autocast():
-                found.append(trainer.network.embed(trainer.ready(pictures)).float().cpu())
+                found.append(frozen.embed(trainer.ready(pictures)).float().cpu())
         return torch.cat(found)
+
+
+def fused(net: nn.Module) -> nn.Module:
+    """Fold each batch norm in evaluation mode into the convolution before it: the same outputs, sooner. In place."""
+    for module in list(net.modules()):
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(list(module.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and not norm.training:
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return net
