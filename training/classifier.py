@@ -25,9 +25,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan import nets
 from gan.classify import normalised, to_input
+from gan.errors import RunError
 from gan.files import atomic
 from gan.nets.classifiers import trained_parameters
-from gan.errors import RunError
 from gan.settings import cache_folder
 from training.augment import augmented
 from training.data.pictures import PictureSet, mix, order
