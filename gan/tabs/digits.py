@@ -8,7 +8,7 @@ from PIL import Image
 from gan import catalog
 from gan.device import on_gpu
 from gan.errors import CheckpointError, RequestError
-from gan.tabs.common import DICE, DRAWING, PRIVATE, SEEDS, entry, guard, t, tiles, unchecked, whole, write_pngs
+from gan.tabs.common import DICE, DRAWING, PRIVATE, SEEDS, entry, guard, t, tiles, whole, write_pngs
 from gan.texts import say
 
 FIRST = "2026"
@@ -114,9 +114,7 @@ def build() -> None:
     )  # fmt: skip
     with gr.Row(elem_classes="actions"):
         text = gr.Textbox(FIRST, label=t("digits.text"), max_lines=1, min_width=140, scale=2, elem_id="digits-text")
-        seed = unchecked(
-            gr.Number(0, label=t("generate.seed"), minimum=0, precision=0, min_width=120, elem_id="digits-seed")
-        )
+        seed = gr.Number(0, label=t("generate.seed"), precision=0, min_width=120, elem_id="digits-seed")
         dice = gr.Button(t("generate.dice"), min_width=120)
         start = gr.Button(t("digits.start"), variant="primary", min_width=140, scale=2, elem_id="digits-start")
         cancel = gr.Button(t("app.cancel"), variant="stop", min_width=90, elem_classes="cancel")

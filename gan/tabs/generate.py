@@ -219,6 +219,7 @@ LINK = """(model, count, seed, truncation) => {
   link.search = new URLSearchParams({model, seed, truncation, count});
   return link.href;
 }"""
+COPY = "link => { navigator.clipboard?.writeText(link); }"
 NEXT = f"(seed, count) => (Number(seed) + Number(count)) % {SEEDS}"
 
 
@@ -254,15 +255,9 @@ def build() -> None:
         **(look(first) if first else {}),
     )
     with gr.Row(elem_classes="actions"):
-        count = unchecked(
-            gr.Number(COUNT, label=t("generate.count"), minimum=1, maximum=64, precision=0, min_width=90, scale=1)
-        )
-        seed = unchecked(
-            gr.Number(
-                0, label=t("generate.seed"), minimum=0, maximum=SEEDS - 1, precision=0, min_width=120, scale=1,
-                elem_id="generate-seed",
-            )
-        )  # fmt: skip
+        # No bounds here: Gradio would refuse in English what the model refuses in the visitor's language.
+        count = gr.Number(COUNT, label=t("generate.count"), precision=0, min_width=90)
+        seed = gr.Number(0, label=t("generate.seed"), precision=0, min_width=120, elem_id="generate-seed")
         dice = gr.Button(t("generate.dice"), min_width=110, scale=1)
         more = gr.Button(t("generate.next"), min_width=120, scale=1)
         start = gr.Button(t("generate.start"), variant="primary", min_width=160, scale=2, elem_id="generate-start")
@@ -271,15 +266,17 @@ def build() -> None:
         with gr.Column(min_width=280):
             gr.Markdown(t("generate.wander"), elem_classes="quiet")
             with gr.Row():
-                picked = unchecked(gr.Number(0, label=t("generate.picked"), minimum=0, precision=0, min_width=110))
-                before = unchecked(gr.Number(1, label=t("generate.before"), minimum=0, precision=0, min_width=110))
+                picked = gr.Number(0, label=t("generate.picked"), precision=0, min_width=110)
+                before = gr.Number(1, label=t("generate.before"), precision=0, min_width=110)
             with gr.Row():
                 near = gr.Button(t("generate.more_like"), min_width=140, elem_id="generate-near")
                 stroll = gr.Button(t("generate.walk"), min_width=140, elem_id="generate-walk")
         with gr.Column(min_width=280):
-            link = gr.Textbox(
-                label=t("generate.link"), interactive=False, buttons=["copy"], max_lines=1, elem_id="generate-link"
-            )
+            with gr.Row():
+                link = gr.Textbox(
+                    label=t("generate.link"), interactive=True, max_lines=1, scale=3, elem_id="generate-link"
+                )
+                copy = gr.Button(t("generate.copy"), min_width=110, elem_id="generate-copy")
             download = gr.DownloadButton(t("generate.download"), bundle(opening_pictures), elem_id="generate-download")
             with gr.Accordion(t("generate.expert"), open=False):
                 truncation = unchecked(
@@ -314,6 +311,8 @@ def build() -> None:
     for event in drawn:
         settle(event)
     settle(model.input(guard(choose_model), model, [gallery, seed, truncation], **HELPER))
+
+    copy.click(None, link, js=COPY, **PRIVATE)
 
     gallery.select(guard(pick), [shown, picked], [picked, before], **HELPER)
     wandering = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
