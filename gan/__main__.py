@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gan.command_line import run
 from gan.errors import CantingError, RequestError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Use Canting's models from the command line.")
@@ -89,12 +90,8 @@ def bench() -> None:
 
 
 def main() -> None:
-    """The command line: a CantingError becomes one sentence and exit code 1."""
-    try:
-        app()
-    except CantingError as error:
-        typer.echo(f"canting: {error}", err=True)
-        raise SystemExit(1) from None
+    """The command line."""
+    run(app)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gan.errors import CantingError, RunError
+from gan.command_line import run as run_command_line
+from gan.errors import RunError
 from gan.settings import runs_folder
 from training.recipes import RECIPES
 
@@ -177,12 +178,8 @@ def log_to(path: Path) -> None:
 
 
 def main() -> None:
-    """The command line: a CantingError becomes one sentence and exit code 1."""
-    try:
-        app()
-    except CantingError as error:
-        typer.echo(f"canting: {error}", err=True)
-        raise SystemExit(1) from None
+    """The command line."""
+    run_command_line(app)
 
 
 if __name__ == "__main__":
