@@ -28,6 +28,8 @@ def build() -> gr.Blocks:
         with gr.Row(elem_id="masthead"):
             gr.Markdown("# Canting")
             gr.Markdown(t("app.tagline"))
+        # What the browser keeps is read when it is on the page, and what lies in a tab comes onto it with the tab.
+        visitor = gr.BrowserState("", storage_key="canting-visitor", secret="canting")
         with gr.Tabs():
             for name, tab in (("generate", generate), ("digits", digits), ("classify", classify)):
                 with gr.Tab(t(f"app.tab.{name}"), id=name):
@@ -37,7 +39,7 @@ def build() -> gr.Blocks:
                 from training import tab
 
                 with gr.Tab(t("app.tab.train"), id="train"):
-                    tab.build()
+                    tab.build(visitor)
         gr.Markdown(t("app.about"), elem_id="footer")
     return page.queue(default_concurrency_limit=8, max_size=200)
 

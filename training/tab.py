@@ -283,11 +283,10 @@ def base_choices() -> dict[str, Any]:
 # Layout and wiring ----------------------------------------------------------------------------------------------
 
 
-def build() -> None:
-    """Lay the tab out and wire it, inside the page's Blocks."""
+def build(owner: gr.BrowserState) -> None:
+    """Lay the tab out and wire it, inside the page's Blocks. ``owner`` keeps the word that a visitor is known by."""
     first = base_choices()
     entry = next((one for one in jobs.bases() if one.name == first["value"]), None)
-    owner = gr.BrowserState("", storage_key="canting-owner", secret="canting")
     # What this page has been sent: run, number of samples, number of metrics lines.
     shown = gr.State([None, 0, 0])
     timer = gr.Timer(POLL_SECONDS, active=False)
