@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +53,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """``python app.py`` with the shipped models, runs and answers in temporary folders."""
-    folder = tmp_path_factory.mktemp("app")
+@contextmanager
+def serve(folder: Path, **settings: str) -> Iterator[App]:
+    """``python app.py`` with its runs and answers in ``folder``, and ``settings`` in its environment."""
     port = free_port()
     environment = os.environ | {
         "GRADIO_SERVER_NAME": "127.0.0.1",
@@ -63,6 +63,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         "GRADIO_TEMP_DIR": str(folder / "answers"),
         "CANTING_RUNS": str(folder / "runs"),
         "PYTHONUNBUFFERED": "1",
+        **settings,
     }
     log = folder / "app.log"
     with log.open("wb") as output:
@@ -79,6 +80,13 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app with the shipped models."""
+    with serve(tmp_path_factory.mktemp("app")) as running:
+        yield running
 
 
 def wait_until_it_answers(app: App) -> None:

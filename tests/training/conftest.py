@@ -59,14 +59,11 @@ def pictures(tmp_path: Path) -> list[Path]:
     return make_pictures(tmp_path / "cloths")
 
 
-@pytest.fixture
-def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoints folder with one tiny base model, "tiny", and an empty runs folder, which is returned."""
+def make_base(folder: Path) -> Path:
+    """A checkpoint folder with a tiny untrained generator that says it was made by the recipe batik-kawung."""
     from gan import nets
     from gan.checkpoint import save
 
-    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path / "checkpoints"))
-    monkeypatch.setenv("CANTING_RUNS", str(tmp_path / "runs"))
     arguments = {"resolution": 64, "width": 4, "noise": False}
     config = {
         "kind": "generator",
@@ -77,8 +74,15 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "resolution": 64,
         "channels": 3,
     }
-    weights = nets.build(nets.GENERATORS, "fastgan", arguments).state_dict()
-    save(tmp_path / "checkpoints" / "tiny", weights, config)
+    return save(folder, nets.build(nets.GENERATORS, "fastgan", arguments).state_dict(), config)
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoints folder with one base model, "tiny", and a runs folder to be, which is returned."""
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("CANTING_RUNS", str(tmp_path / "runs"))
+    make_base(tmp_path / "checkpoints" / "tiny")
     return tmp_path / "runs"
 
 
