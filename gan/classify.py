@@ -49,7 +49,8 @@ class Classifier:
 
     Args:
         name: of the checkpoint.
-        config: the contents of its ``config.json``; ``input`` holds ``size``, ``channels``, ``mean`` and ``std``.
+        config: the contents of its ``config.json``; ``input`` holds ``size``, ``channels``, ``mean``, ``std``
+            and how many ``views`` of a picture are averaged.
         network: in evaluation mode.
     """
 
@@ -75,7 +76,8 @@ class Classifier:
         if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
             raise RequestError("error.request.top")
         picture = open_picture(photo, side=self.input["size"])
-        probabilities = self.probabilities(to_input(picture, self.input["size"], self.input["channels"])[None])[0]
+        views = to_input(picture, self.input["size"], self.input["channels"], self.input.get("views", 1))
+        probabilities = self.probabilities(views).mean(0)
         order = probabilities.argsort(descending=True, stable=True)[:top].tolist()
         return Answer(tuple((self.classes[i], probabilities[i].item()) for i in order))
 
@@ -88,15 +90,23 @@ class Classifier:
         return logits.float().softmax(1).cpu()
 
 
-def to_input(picture: Image.Image, size: int, channels: int) -> Tensor:
-    """An RGB picture as a network sees it: the whole of it squeezed into a square, uint8 (channels, size, size).
+def to_input(picture: Image.Image, size: int, channels: int, views: int = 1) -> Tensor:
+    """An RGB picture as a network sees it: squares of it, uint8 (views, channels, size, size).
 
-    R3's loader did the same. A crop would keep the proportions but lose the borders by which some cloths are known.
+    Each is as wide as the short side; one lies in the centre, several are spread evenly along the long side. A square
+    keeps a motif's proportions, and the average over several sees all of the cloth: in cross-validation both told
+    batik motifs apart better than squeezing the whole picture into one square.
     """
-    square = picture.convert("L" if channels == 1 else "RGB")
-    if square.size != (size, size):
-        square = square.resize((size, size), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(square)).reshape(size, size, channels).permute(2, 0, 1)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    width, height = picture.size
+    side = min(width, height)
+    squares = []
+    for view in range(views):
+        share = view / (views - 1) if views > 1 else 0.5
+        left, top = round((width - side) * share), round((height - side) * share)
+        box = (left, top, left + side, top + side)
+        squares.append(np.array(picture.resize((size, size), Image.Resampling.BICUBIC, box=box)))
+    return torch.from_numpy(np.stack(squares)).reshape(views, size, size, channels).permute(0, 3, 1, 2)
 
 
 def normalised(pictures: Tensor, mean: list[float], std: list[float]) -> Tensor:

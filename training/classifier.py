@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +44,7 @@ LOG_EVERY = 50
 CLEAN = -1
 # The recipe's fields that decide what the frozen part sees and says.
 BANKED = ("network", "network_args", "start", "resolution", "channels", "mean", "std", "rotation", "shift", "shear")
-BANKED += ("zoom", "flip", "seed", "precision")
+BANKED += ("zoom", "flip", "views", "seed", "precision")
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,18 @@ class Predictions:
         return F.nll_loss(self.probabilities.clamp_min(1e-12).log(), self.labels).item()
 
 
-def squares(data: PictureSet, size: int, channels: int) -> PictureSet:
-    """The same set with every picture as the network takes it, one uint8 tensor (n, channels, size, size)."""
-    if isinstance(data.pictures, Tensor) and data.pictures.shape[1:] == (channels, size, size):
-        return data
-    pictures = [
-        to_input(Image.fromarray(p[0].numpy() if len(p) == 1 else p.permute(1, 2, 0).numpy()), size, channels)
-        for p in data.pictures
-    ]
-    return PictureSet(torch.stack(pictures), data.labels, data.classes, data.names, data.description)
+def squares(data: PictureSet, recipe: ClassifierRecipe) -> PictureSet:
+    """The same set with every picture as the network takes it: one uint8 tensor (n, views, channels, size, size)."""
+    size, channels, views = recipe.resolution, recipe.channels, recipe.views
+    if isinstance(data.pictures, Tensor) and views == 1 and data.pictures.shape[1:] == (channels, size, size):
+        return replace(data, pictures=data.pictures[:, None])
+    images = (Image.fromarray(p[0].numpy() if len(p) == 1 else p.permute(1, 2, 0).numpy()) for p in data.pictures)
+    return replace(data, pictures=torch.stack([to_input(image, size, channels, views) for image in images]))
 
 
 def open_for(recipe: ClassifierRecipe, source: str | None = None) -> PictureSet:
     """The recipe's pictures, or those of another ``source``, as its network takes them."""
-    data = open_source(source or recipe.source, recipe.resolution, recipe.channels)
-    return squares(data, recipe.resolution, recipe.channels)
+    return squares(open_source(source or recipe.source, recipe.resolution, recipe.channels), recipe)
 
 
 class ClassifierTrainer:
@@ -162,12 +159,13 @@ class ClassifierTrainer:
         return self.recipe.rate * (0.5 * (1 + math.cos(math.pi * share)) if self.recipe.cosine else 1)
 
     def logits(self, indices: Sequence[int], epochs: Sequence[int]) -> Tensor:
-        """Of the named pictures, each augmented as it is in its epoch."""
+        """Of the named pictures, each in one view and augmented as it is in its epoch."""
         if self.bank:
             passes = [epoch % self.recipe.passes for epoch in epochs]
             return self.network.head(self.bank.rows(indices, passes).to(self.device))
         seeds = [mix(self.recipe.seed, epoch, i, 1) for i, epoch in zip(indices, epochs, strict=True)]
-        return self.network(self.ready(augmented(self.data.pictures[list(indices)], self.recipe, seeds)))
+        views = [epoch % self.recipe.views for epoch in epochs]
+        return self.network(self.ready(augmented(self.data.pictures[list(indices), views], self.recipe, seeds)))
 
     def ready(self, pictures: Tensor) -> Tensor:
         """uint8 pictures as the network's normalised input, on its device."""
@@ -178,7 +176,7 @@ class ClassifierTrainer:
 
     @torch.no_grad()
     def predict(self, indices: Sequence[int], data: PictureSet | None = None) -> Predictions:
-        """Predictions for the named pictures of ``data`` (by default the training set), as they are.
+        """Predictions for the named pictures of ``data`` (by default the training set), unaugmented, views averaged.
 
         Labels are read in the same pass and from the same batch of positions as the pictures.
         """
@@ -190,10 +188,10 @@ class ClassifierTrainer:
             part = list(indices[start : start + CHUNK])
             with self.accelerator.autocast():
                 if self.bank and own:
-                    logits = self.network.head(self.bank.rows(part, [CLEAN] * len(part)).to(self.device))
+                    logits = self.network.head(self.bank[CLEAN][part].flatten(0, 1).to(self.device))
                 else:
-                    logits = self.network(self.ready(data.pictures[part]))
-            probabilities.append(logits.float().softmax(1).cpu())
+                    logits = self.network(self.ready(data.pictures[part].flatten(0, 1)))
+            probabilities.append(logits.float().softmax(1).cpu().unflatten(0, (len(part), -1)).mean(1))
             labels.append(data.labels[part] if data.labels is not None else torch.full((len(part),), -1))
         return Predictions(list(indices), torch.cat(labels), torch.cat(probabilities))
 
@@ -274,7 +272,7 @@ class FeatureBank:
         self.passes: dict[int, Tensor] = {}
 
     def rows(self, indices: Sequence[int], passes: Sequence[int]) -> Tensor:
-        """Features (n, size) of picture ``indices[i]`` as it is in pass ``passes[i]``; pass CLEAN is unaugmented."""
+        """Features (n, size) of picture ``indices[i]`` as it is in the augmented pass ``passes[i]``."""
         return torch.stack([self[number][index] for index, number in zip(indices, passes, strict=True)])
 
     def __getitem__(self, number: int) -> Tensor:
@@ -289,7 +287,7 @@ class FeatureBank:
 
     @torch.no_grad()
     def compute(self, number: int) -> Tensor:
-        """All pictures' features in one pass, float32 (n, size) on the CPU.
+        """All pictures' features in one pass, float32 on the CPU: (n, size) of one view, as CLEAN (n, views, size).
 
         The frozen part is always in evaluation mode; switching the whole network would cost the step under way its
         dropout.
@@ -299,11 +297,14 @@ class FeatureBank:
         found = []
         for start in range(0, len(trainer.data), CHUNK):
             pictures = trainer.data.pictures[start : start + CHUNK]
+            count, views = pictures.shape[:2]
             if number != CLEAN:
-                seeds = [mix(trainer.recipe.seed, number, start + i, 1) for i in range(len(pictures))]
-                pictures = augmented(pictures, trainer.recipe, seeds)
+                seeds = [mix(trainer.recipe.seed, number, start + i, 1) for i in range(count)]
+                pictures = augmented(pictures[:, number % views], trainer.recipe, seeds)
             with trainer.accelerator.autocast():
-                found.append(frozen.embed(trainer.ready(pictures)).float().cpu())
+                parts = pictures.flatten(0, -4).split(CHUNK)
+                features = torch.cat([frozen.embed(trainer.ready(part)).float().cpu() for part in parts])
+            found.append(features.unflatten(0, (count, views)) if number == CLEAN else features)
         return torch.cat(found)
 
 

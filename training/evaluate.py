@@ -134,7 +134,8 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     if recipe.test:
         data = open_for(recipe, recipe.test)
-        probabilities = torch.cat([model.probabilities(part) for part in data.pictures.split(250)])
+        # Test sets hold pictures of the network's own size: one view each.
+        probabilities = torch.cat([model.probabilities(part.flatten(0, 1)) for part in data.pictures.split(250)])
         found = Predictions(list(range(len(data))), data.labels, probabilities)
         figures |= {"folds": 0, "reference": data.description}
     else:

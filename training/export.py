@@ -119,6 +119,7 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
             "channels": recipe["channels"],
             "mean": recipe["mean"],
             "std": recipe["std"],
+            "views": recipe["views"],
         },
         "step": state["step"],
         "source": recipe["source"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -94,7 +94,7 @@ def cross_validate(recipe: ClassifierRecipe) -> Iterator[ClassifierTrainer]:
     """
     data = open_for(recipe)
     folds = stratified_folds(data.labels.tolist(), groups_of(recipe, data), recipe.folds, recipe.seed)
-    key = hashlib.sha256(json.dumps([asdict(recipe), data.names, folds]).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps([asdict(replace(recipe, about="")), data.names, folds]).encode()).hexdigest()[:8]
     root = settings.runs_folder() / f"{recipe.name}-folds-{key}"
     for fold in range(recipe.folds):
         run = Run(root / str(fold))
