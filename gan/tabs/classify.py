@@ -59,7 +59,7 @@ def examples() -> list[tuple[str, str]]:
         if not model.name.startswith("batik") or model.name.endswith("-report"):
             continue
         pictures = tiles(model, EXAMPLES_A_MODEL)
-        notes = [{"model": model.name, "seed": seed, "truncation": 1.0} for seed in range(len(pictures))]
+        notes = [{"model": model.name, "seed": seed, "truncation": 1} for seed in range(len(pictures))]
         paths = write_pngs(pictures, [f"{model.name}-seed-{seed}" for seed in range(len(pictures))], notes)
         made += [(path, model.title) for path in paths]
     return made

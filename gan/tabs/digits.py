@@ -53,7 +53,7 @@ def digits(text: str, seed: int = 0, language: str = "en") -> list[tuple[str, st
     pictures = draw(model, [int(one) for one in wanted], seed)
     seeds = [(seed + i) % SEEDS for i in range(len(wanted))]
     drawn = list(zip(wanted, seeds, strict=True))
-    notes = [{"model": model, "digit": one, "seed": its, "truncation": 1.0} for one, its in drawn]
+    notes = [{"model": model, "digit": one, "seed": its, "truncation": 1} for one, its in drawn]
     names = [f"{model}-{i:02d}-digit-{one}-seed-{its}" for i, (one, its) in enumerate(drawn)]
     captions = [say("digits.caption", language, digit=one, seed=its) for one, its in drawn]
     return list(zip(write_pngs(pictures, names, notes), captions, strict=True))
@@ -71,7 +71,7 @@ def grid(seed: int = 0) -> str:
     first = draw(model, half, seed)
     pictures = first + draw(model, [row + ROWS // 2 for row in half], (seed + len(half)) % SEEDS)
     sheet = sheet_of(pictures)
-    return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1.0}])[0]
+    return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1}])[0]
 
 
 def sheet_of(pictures: list[Image.Image]) -> Image.Image:
@@ -95,11 +95,11 @@ def opening(text: str = FIRST) -> tuple[list[tuple[str, str]], str | None]:
         return [], None
     seeds = [10 * place + int(one) for place, one in enumerate(text)]
     sheet = sheet_of([made[10 * column + row] for row in range(ROWS) for column in range(COLUMNS)])
-    notes = [{"model": model.name, "digit": seed % 10, "seed": seed, "truncation": 1.0} for seed in seeds]
+    notes = [{"model": model.name, "digit": seed % 10, "seed": seed, "truncation": 1} for seed in seeds]
     names = [f"{model.name}-{i:02d}-digit-{seed % 10}-seed-{seed}" for i, seed in enumerate(seeds)]
     paths = write_pngs([made[seed] for seed in seeds], names, notes)
     captions = [say("digits.caption", digit=seed % 10, seed=seed) for seed in seeds]
-    sheets = write_pngs([sheet], [f"{model.name}-samples"], [{"model": model.name, "seed": 0, "truncation": 1.0}])
+    sheets = write_pngs([sheet], [f"{model.name}-samples"], [{"model": model.name, "seed": 0, "truncation": 1}])
     return list(zip(paths, captions, strict=True)), sheets[0]
 
 

@@ -78,7 +78,7 @@ def generate(model: str, count: int = COUNT, seed: int = 0, truncation: float = 
 def captioned(model: str, pictures: list[Image.Image], seed: int, truncation: float, language: str = "en") -> Captioned:
     """Write pictures of consecutive seeds and caption each with its own."""
     seeds = [(seed + i) % SEEDS for i in range(len(pictures))]
-    notes = [{"model": model, "seed": one, "truncation": truncation} for one in seeds]
+    notes = [{"model": model, "seed": one, "truncation": f"{truncation:g}"} for one in seeds]
     paths = write_pngs(pictures, [f"{model}-seed-{one}" for one in seeds], notes)
     return [(path, say("generate.caption", language, seed=one)) for path, one in zip(paths, seeds, strict=True)]
 
@@ -90,7 +90,9 @@ def neighbours(model: str, seed: int, truncation: float = 1.0, language: str = "
         raise RequestError("error.request.choose")
     pictures = draw_neighbours(entry(model, "generator").name, seed, truncation)
     names = [f"{model}-seed-{seed}-near-{i}" for i in range(len(pictures))]
-    notes = [{"model": model, "seed": seed, "truncation": truncation, "neighbour": i} for i in range(len(pictures))]
+    notes = [
+        {"model": model, "seed": seed, "truncation": f"{truncation:g}", "neighbour": i} for i in range(len(pictures))
+    ]
     paths = write_pngs(pictures, names, notes)
     first, others = say("generate.caption", language, seed=seed), say("generate.near", language, seed=seed)
     return [(path, others if i else first) for i, path in enumerate(paths)]

@@ -43,18 +43,22 @@ def test_an_indonesian_browser_gets_an_indonesian_page_and_errors(visit):
     expect(page.get_by_test_id("toast-body")).to_contain_text(say("error.request.count", "id", most=64))
 
 
+NAMELESS = """() => [...document.querySelectorAll('button, input, textarea, select')]
+    .filter(e => e.offsetParent && !e.closest('[aria-hidden=true]'))
+    .filter(e => !(e.innerText || '').trim() && !e.getAttribute('aria-label') && !e.labels?.length
+                 && !e.getAttribute('aria-labelledby') && !e.title && !e.querySelector('img[alt]'))
+    .map(e => e.outerHTML.slice(0, 200))"""
+
+
 def test_everything_to_press_or_fill_has_a_name(page):
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, textarea, select')]
-            .filter(e => e.offsetParent && !e.closest('[aria-hidden=true]'))
-            .filter(e => !(e.innerText || '').trim() && !e.getAttribute('aria-label') && !e.labels?.length
-                         && !e.getAttribute('aria-labelledby') && !e.title && !e.querySelector('img[alt]'))
-            .map(e => e.outerHTML.slice(0, 200))"""
-    )
-    assert nameless == []
+    for name in tabs(page):
+        page.get_by_role("tab", name=name, exact=True).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate(NAMELESS) == [], name
 
 
 def test_the_main_actions_are_reached_by_keyboard(page):
+    page.get_by_role("tab", name="Generate", exact=True).click()
     page.get_by_label("How many").focus()
     seen = set()
     for _ in range(12):
@@ -70,6 +74,7 @@ def test_the_main_actions_are_reached_by_keyboard(page):
 
 def test_two_visitors_do_not_see_each_others_pictures(page, visit):
     one, other = page, visit()
+    one.get_by_role("tab", name="Generate", exact=True).click()
     one.get_by_label("How many").fill("3")
     one.locator("#generate-start").click()
     expect(one.locator("#generate-gallery button.thumbnail-lg")).to_have_count(3)
