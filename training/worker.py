@@ -22,13 +22,17 @@ from gan.errors import CantingError
 from gan.files import atomic
 from training import jobs
 
+# For one that has ended its training and is on its way out.
+TURN_SECONDS = 30
+
 
 def main(folder: Path) -> int:
     """Train the job in ``folder`` to its end or until told to stop; the process's exit code."""
     give_way()
     # Held until the process is gone, however it goes: two processes never train one run.
+    mine = FileLock(folder / ".worker.lock", timeout=TURN_SECONDS)
     try:
-        FileLock(folder / ".worker.lock", timeout=30).acquire()
+        mine.acquire()
     except Timeout:
         print("Another process trains this run.")
         return 1

@@ -19,7 +19,7 @@ from gan import catalog
 from gan.errors import DataError, RunError
 from gan.settings import VERSION
 from tests.training.conftest import make_pictures, wait_for
-from training import jobs
+from training import jobs, worker
 from training.runs import Run
 
 pytestmark = pytest.mark.usefixtures("end_jobs")
@@ -164,6 +164,18 @@ def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], 
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+def test_two_processes_never_train_one_run(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):
+    job = jobs.start("tiny", pictures)
+    monkeypatch.setattr(worker, "give_way", lambda: None)
+    monkeypatch.setattr(worker, "TURN_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "train", lambda folder: worker.main(folder) and "finished")
+    before = jobs.read(job)["process"]
+    # The second is told off while the first trains; the first goes on.
+    assert worker.main(studio / job) == 0
+    assert jobs.read(job)["ended"] == {"how": "finished"}
+    assert jobs.read(job)["process"]["pid"] == os.getpid() != before["pid"]
 
 
 def test_what_is_no_job(studio: Path, tmp_path: Path):
