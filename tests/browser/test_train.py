@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import DESKTOP, PHONE, App, serve
+from tests.browser.conftest import DESKTOP, App, serve
 from tests.training.conftest import make_base, make_pictures
 
 # Trainings give way to everything else on the machine.
@@ -35,11 +35,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture
 def visitor(workshop: App, chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """``visitor(tab, language=, viewport=)``: somebody new, with a browser of their own, on that tab."""
+    """``visitor(tab, language)``: somebody new, with a browser of their own, on that tab."""
     contexts = []
 
-    def arrive(tab: str, language: str = "en-GB", viewport: dict = DESKTOP) -> Page:
-        contexts.append(chromium.new_context(locale=language, viewport=viewport))
+    def arrive(tab: str, language: str = "en-GB") -> Page:
+        contexts.append(chromium.new_context(locale=language, viewport=DESKTOP))
         page = contexts[-1].new_page()
         page.set_default_timeout(60_000)
         page.goto(workshop.url)
@@ -78,7 +78,7 @@ def test_from_upload_to_pictures(workshop: App, visitor: Callable[..., Page], tm
     page.reload()
     page.get_by_role("tab", name="Train", exact=True).click()
     expect(state).to_contain_text("training · step")
-    stranger = visitor("Latih", "id-ID", PHONE)
+    stranger = visitor("Latih", "id-ID")
     expect(stranger.locator("#train-state")).to_contain_text("Belum ada yang dilatih")
     expect(stranger.locator("#train-runs")).to_be_hidden()
 
