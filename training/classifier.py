@@ -183,12 +183,14 @@ class ClassifierTrainer:
         self.network.eval()
         own = data is None
         data = data or self.data
+        if self.bank:
+            features = self.bank[CLEAN] if own else self.bank.of(data)
         labels, probabilities = [], []
         for start in range(0, len(indices), CHUNK):
             part = list(indices[start : start + CHUNK])
             with self.accelerator.autocast():
-                if self.bank and own:
-                    logits = self.network.head(self.bank[CLEAN][part].flatten(0, 1).to(self.device))
+                if self.bank:
+                    logits = self.network.head(features[part].flatten(0, 1).to(self.device))
                 else:
                     logits = self.network(self.ready(data.pictures[part].flatten(0, 1)))
             probabilities.append(logits.float().softmax(1).cpu().unflatten(0, (len(part), -1)).mean(1))
@@ -267,8 +269,8 @@ class FeatureBank:
         self.trainer = trainer
         recipe = asdict(trainer.recipe)
         text = json.dumps({key: recipe[key] for key in BANKED}, sort_keys=True) + trainer.device.type
-        pixels = trainer.data.pictures.contiguous().numpy().tobytes()
-        self.key = hashlib.sha256(text.encode() + hashlib.sha256(pixels).digest()).hexdigest()[:20]
+        self.text = text
+        self.key = self.key_of(trainer.data)
         self.passes: dict[int, Tensor] = {}
 
     def rows(self, indices: Sequence[int], passes: Sequence[int]) -> Tensor:
@@ -277,16 +279,28 @@ class FeatureBank:
 
     def __getitem__(self, number: int) -> Tensor:
         if number not in self.passes:
-            file = cache_folder() / "features" / f"{self.key}-{number}.safetensors"
-            if not file.exists():
-                computed = self.compute(number)
-                with atomic(file) as path:
-                    save_file({"features": computed}, path)
-            self.passes[number] = load_file(file)["features"]
+            self.passes[number] = self.kept(self.trainer.data, self.key, number)
         return self.passes[number]
 
+    def of(self, data: PictureSet) -> Tensor:
+        """Features (n, views, size) of pictures that are not the trainer's own, as they are."""
+        return self.kept(data, self.key_of(data), CLEAN)
+
+    def key_of(self, data: PictureSet) -> str:
+        pixels = hashlib.sha256(data.pictures.contiguous().numpy().tobytes())
+        return hashlib.sha256(self.text.encode() + pixels.digest()).hexdigest()[:20]
+
+    def kept(self, data: PictureSet, key: str, number: int) -> Tensor:
+        """One pass over ``data``, from the cache folder or computed and put there."""
+        file = cache_folder() / "features" / f"{key}-{number}.safetensors"
+        if not file.exists():
+            computed = self.compute(data, number)
+            with atomic(file) as path:
+                save_file({"features": computed}, path)
+        return load_file(file)["features"]
+
     @torch.no_grad()
-    def compute(self, number: int) -> Tensor:
+    def compute(self, data: PictureSet, number: int) -> Tensor:
         """All pictures' features in one pass, float32 on the CPU: (n, size) of one view, as CLEAN (n, views, size).
 
         The frozen part is always in evaluation mode; switching the whole network would cost the step under way its
@@ -295,8 +309,8 @@ class FeatureBank:
         trainer = self.trainer
         frozen = fused(copy.deepcopy(trainer.network))
         found = []
-        for start in range(0, len(trainer.data), CHUNK):
-            pictures = trainer.data.pictures[start : start + CHUNK]
+        for start in range(0, len(data), CHUNK):
+            pictures = data.pictures[start : start + CHUNK]
             count, views = pictures.shape[:2]
             if number != CLEAN:
                 seeds = [mix(trainer.recipe.seed, number, start + i, 1) for i in range(count)]

@@ -241,11 +241,11 @@ RECIPES = {
             start="imagenet",
             mean=(-0.03, -0.088, -0.188),
             std=(0.458, 0.448, 0.45),
-            passes=12,
-            steps=240,
-            about="R3's MobileNetV2 as written, with its fault: pictures in [0, 1] where Keras's weights expect [-1, 1], "
-            "which is half the contrast and too bright; mean and std say the same to torchvision's weights. Epochs are "
-            "unstated: 60.",
+            passes=6,
+            steps=120,
+            about="R3's MobileNetV2 as written, with its fault: pictures in [0, 1] where Keras's weights want [-1, 1]. "
+            "That is half the contrast and too bright, which mean and std say to torchvision's weights. Epochs are "
+            "unstated: 30.",
         ),
         ClassifierRecipe(
             name="batik-mobilenet-20",
@@ -255,10 +255,10 @@ RECIPES = {
             start="imagenet",
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
-            passes=10,
-            steps=1000,
-            save_every=500,
-            about="R3's MobileNetV2 on all 20 motifs, its input normalised the way the weights expect. 40 epochs.",
+            passes=2,
+            steps=500,
+            save_every=250,
+            about="R3's MobileNetV2 on all 20 motifs, its input normalised the way the weights expect. 20 epochs.",
         ),
     )
 }

@@ -22,7 +22,8 @@ class ScratchCNN(nn.Module):
         self.classes = classes
         layers: list[nn.Module] = []
         for inside, outside in ((3, 32), (32, 64), (64, 128)):
-            layers += [nn.Conv2d(inside, outside, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+            # ReLU and max-pooling commute; this order has a quarter of the work.
+            layers += [nn.Conv2d(inside, outside, 3), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.Flatten(),

@@ -27,7 +27,7 @@ def stripes(folder: Path, count: int = 9) -> Path:
         (folder / name).mkdir(parents=True)
         for i in range(count):
             wave = np.sin(np.arange(40 + i) / (1.5 + 0.3 * i)) * 127 + 128
-            pixels = np.repeat(wave[:, None], 40 + i, axis=1).astype(np.uint8)
+            pixels = np.repeat(wave[:, None], 50 + i, axis=1).astype(np.uint8)
             Image.fromarray(pixels if name == "across" else pixels.T).save(folder / name / f"{i}.png")
     return folder
 
@@ -41,6 +41,7 @@ def digits_recipe(root: Path, **changes) -> ClassifierRecipe:
         network="digit-judge",
         resolution=28,
         channels=1,
+        views=1,
         mean=(0.5,),
         std=(0.25,),
         rotation=10.0,
@@ -61,6 +62,7 @@ def frozen_recipe(root: Path) -> ClassifierRecipe:
         network="mobilenet-v2",
         resolution=32,
         channels=3,
+        views=2,
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
         passes=3,
@@ -166,9 +168,11 @@ def test_kept_features_are_those_of_the_network(tmp_path):
     trainer = ClassifierTrainer(recipe, started(recipe, tmp_path / "run"))
     trainer.network.eval()
     with torch.no_grad():
-        direct = trainer.network(trainer.ready(trainer.data.pictures[[2, 7]])).softmax(1)
+        views = [trainer.network(trainer.ready(trainer.data.pictures[[2, 7], view])).softmax(1) for view in (0, 1)]
+        direct = (views[0] + views[1]) / 2
     assert torch.allclose(trainer.predict([2, 7]).probabilities, direct, atol=1e-5)
-    assert not torch.allclose(trainer.bank[0], trainer.bank[CLEAN])
+    assert trainer.bank[CLEAN].shape == (18, 2, 1280)
+    assert not torch.allclose(trainer.bank[0], trainer.bank[CLEAN][:, 0])
     assert not torch.allclose(trainer.bank[0], trainer.bank[1])
     # Another augmentation or other pictures must not find the same features.
     other = dataclasses.replace(recipe, rotation=20.0)
@@ -179,7 +183,7 @@ def test_kept_features_are_those_of_the_network(tmp_path):
 
 def test_pictures_are_taken_as_the_report_takes_them(tmp_path):
     data = open_for(digits_recipe(tmp_path))
-    assert data.pictures.shape == (18, 1, 28, 28)
+    assert data.pictures.shape == (18, 1, 1, 28, 28)
     assert data.pictures.dtype == torch.uint8
     assert data.classes == ["across", "along"]
     report = RECIPES["batik-cnn-3"]

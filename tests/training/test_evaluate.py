@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan.catalog import load
+from gan.checkpoint import build_network, save
+from training import evaluate as module
+from training.classifier import Predictions
+from training.data.pictures import PictureSet
+from training.evaluate import evaluate, joined, spread
+from training.export import export_run
+from training.recipes import ClassifierRecipe
+from training.runs import Run
+from training.start import prepare
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Folders of its own for checkpoints, runs, data and the cache."""
+    for variable, name in {
+        "CANTING_CHECKPOINTS": "checkpoints",
+        "CANTING_RUNS": "runs",
+        "CANTING_DATA": "data",
+        "XDG_CACHE_HOME": "cache",
+    }.items():
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    return tmp_path
+
+
+def draw_motifs(folder, count=10):
+    """Three classes that differ in colour, and are easy; the grain keeps them from being duplicates."""
+    rng = np.random.default_rng(0)
+    for name, colour in (("a", (220, 40, 40)), ("b", (40, 220, 40)), ("c", (40, 40, 220))):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            grain = rng.integers(-40, 40, (5, 5, 1)).repeat(8, 0).repeat(8, 1)
+            pixels = (np.array(colour) + grain).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+
+
+def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch):
+    draw_motifs(places / "data" / "motifs")
+    draw_motifs(places / "data" / "others", 1)
+    monkeypatch.setattr(module, "NOT_BATIK", "others")
+    recipe = ClassifierRecipe(
+        name="motifs",
+        report="R3",
+        source="motifs",
+        network="mobilenet-v2",
+        resolution=32,
+        views=2,
+        passes=2,
+        folds=3,
+        batch=8,
+        rate=3e-3,
+        steps=30,
+    )
+    monkeypatch.setitem(module.RECIPES, "motifs", recipe)
+    Run(places / "runs" / "first").create(recipe)
+    prepare(places / "runs" / "first").train()
+    folder = export_run(places / "runs" / "first")
+    figures = evaluate("motifs")
+
+    assert figures["folds"] == 3 and figures["images"] == 30
+    assert 0 <= figures["accuracy_low"] <= figures["accuracy"] <= figures["accuracy_high"] <= 1
+    assert figures["accuracy_worst_fold"] <= figures["accuracy"] <= figures["accuracy_best_fold"]
+    assert 0 <= figures["not_batik_auroc"] <= 1
+    assert figures["parameters"] == 2_388_227 and figures["steps"] == 30
+    assert json.loads((folder / "metrics.json").read_text()) == figures
+    weights = (folder / "model.safetensors").read_bytes()
+    assert figures["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert figures["command"] == "python -m training evaluate motifs"
+    assert not any(isinstance(value, dict | list) for value in figures.values())
+    with (folder / "confusion.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0][1:] == ["a", "b", "c"]
+    assert sum(int(cell) for row in rows[1:] for cell in row[1:]) == 30
+    with (folder / "history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert {"step", "minutes", "images", "loss", "accuracy", "held_loss", "held_accuracy"} <= history[-1].keys()
+    assert (folder / "README.md").is_file()
+    assert [label for label, _ in load("motifs").classify(places / "data" / "motifs" / "b" / "0.png")][0] in "abc"
+    # The folds are there already: nothing is trained again, and the figures are the same.
+    monkeypatch.setattr("training.classifier.ClassifierTrainer.train_step", lambda self: pytest.fail("trained again"))
+    again = evaluate("motifs")
+    assert {**again, "date": ""} == {**figures, "date": ""}
+
+
+class Digits:
+    """A generator that draws digit d as a patch of brightness 25 d, and every tenth 7 as a 1."""
+
+    parameters = 5
+
+    def stream(self, seeds, truncation=1.0, labels=None):
+        labels = [seed % 10 for seed in seeds] if labels is None else labels
+        shown = [1 if label == 7 and seed % 100 == 7 else label for seed, label in zip(seeds, labels, strict=True)]
+        for start in range(0, len(shown), 64):
+            part = torch.tensor(shown[start : start + 64], dtype=torch.uint8) * 25
+            yield part[:, None, None, None].expand(-1, 1, 28, 28)
+
+
+class Judge:
+    """Reads the brightness."""
+
+    def probabilities(self, pictures):
+        return torch.nn.functional.one_hot(pictures[:, 0, 0, 0].long() // 25, 10).float()
+
+
+def test_digits_are_read_against_what_was_asked_for(monkeypatch):
+    monkeypatch.setattr(module.catalog, "load", lambda name: Judge())
+    figures = module.digit_figures(Digits())
+    assert figures["digit_accuracy"] == pytest.approx(0.99)
+    assert figures["worst_digit_accuracy"] == pytest.approx(0.9)
+
+
+def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
+    described = {"kind": "generator", "network": "dense", "arguments": {}, "recipe": "cifar10-dense"}
+    described |= {"source": "pictures", "resolution": 32, "channels": 3}
+    torch.manual_seed(0)
+    folder = save(places / "checkpoints" / "small", build_network(described).state_dict(), described)
+    (folder / "history.csv").write_text("step,minutes,images,g_loss\n10,0.5,100,1\n20,1.25,200,1\n")
+    draw_motifs(places / "data" / "pictures", 4)
+    from training import metrics
+
+    seen = []
+
+    def features(pictures):
+        pictures = torch.cat(list(pictures))
+        seen.append(pictures)
+        return pictures.float().flatten(1)[:, ::96]
+
+    monkeypatch.setattr(metrics, "features", features)
+    figures = evaluate("small", samples=9)
+    assert figures["generated"] == 9 and figures["real"] == 9
+    assert "9 of its 12 pictures" in figures["reference"]
+    assert (figures["steps"], figures["minutes"], figures["parameters"]) == (20, 1.25, 3_835_136)
+    assert {"fid", "kid", "precision", "recall", "memorised", "date"} <= figures.keys()
+    assert figures["command"] == "python -m training evaluate small --samples 9"
+    real, mirrored, fake = seen
+    assert torch.equal(mirrored, real.flip(-1))
+    assert torch.equal(fake, load("small").sample_tensors(range(9)))
+
+
+def test_folds_are_joined_in_the_order_of_the_data():
+    probabilities = torch.eye(4)
+    parts = [
+        Predictions([3, 0], torch.tensor([3, 0]), probabilities[[3, 0]]),
+        Predictions([1, 2], torch.tensor([1, 2]), probabilities[[1, 2]]),
+    ]
+    whole = joined(parts)
+    assert whole.indices == [0, 1, 2, 3] and whole.labels.tolist() == [0, 1, 2, 3]
+    assert torch.equal(whole.probabilities, probabilities)
+
+
+def test_large_references_are_spread_evenly():
+    data = PictureSet(torch.arange(100, dtype=torch.uint8)[:, None, None, None], description="all")
+    part = spread(data, 5)
+    assert part.pictures.flatten().tolist() == [0, 24, 49, 74, 99]
+    assert part.description == "all; 5 of its 100 pictures, evenly spaced"
+    assert spread(data, 100) is data
