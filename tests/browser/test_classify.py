@@ -41,7 +41,9 @@ def test_a_photo_is_recognised_by_every_classifier(page, tmp_path: Path):
 
 
 def clear(page) -> None:
-    page.locator("#classify-photo").get_by_role("button", name="Remove Image").click()
+    removing = page.locator("#classify-photo").get_by_role("button", name="Remove Image")
+    if removing.count():
+        removing.click()
     expect(page.locator("#classify-answer")).not_to_contain_text("%")
 
 
