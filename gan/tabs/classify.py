@@ -47,9 +47,10 @@ def named(answer: dict[str, float] | None) -> dict[str, float] | None:
     return {motif(label): share for label, share in answer.items()}
 
 
-def unless_empty(photo: str | None, model: str) -> dict[str, float] | None:
-    """As :func:`classify`; nothing for no photo, as after a visitor has taken theirs away."""
-    return classify(photo, model) if photo else None
+def recognise(photo: str | None, model: str) -> tuple[dict[str, float] | None, dict[str, float] | None]:
+    """The answer and the same with the motifs' names; nothing for no photo, as after a visitor has taken theirs away."""
+    answer = classify(photo, model) if photo else None
+    return answer, named(answer)
 
 
 def examples() -> list[tuple[str, str]]:
@@ -107,16 +108,16 @@ def build() -> None:
 
     recognising = {**DRAWING, "show_progress_on": answer}
     asked = start.click(guard(classify), [photo, model], ranked, api_name="classify", **recognising)
-    again = gr.on([photo.input, model.input], guard(unless_empty), [photo, model], ranked, **PRIVATE, **recognising)
-    events = [asked, again]
-    if cloths:
-        chosen = shelf.select(guard(take), None, photo, **HELPER)
-        events.append(chosen.success(guard(unless_empty), [photo, model], ranked, **PRIVATE, **recognising))
-    for event in events:
-        event.success(guard(named), ranked, answer, **HELPER)
+    asked.success(guard(named), ranked, answer, **HELPER)
+    # A change, not an input: taking the photo away fires the input while the photo is still there.
+    changes = [photo.change, model.input]
+    changed = gr.on(changes, guard(recognise), [photo, model], [ranked, answer], **PRIVATE, **recognising)
+    for event in (asked, changed):
         # An older answer beside a picture that could not be read would be a wrong one.
         event.failure(lambda: None, None, answer, **HELPER)
-    cancel.click(None, cancels=events, **PRIVATE)
+    if cloths:
+        shelf.select(guard(take), None, photo, **HELPER)
+    cancel.click(None, cancels=[asked, changed], **PRIVATE)
 
 
 def take(event: gr.SelectData) -> str:
