@@ -134,7 +134,7 @@ def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
     def features(pictures):
         pictures = torch.cat(list(pictures))
         seen.append(pictures)
-        return pictures.float().flatten(1)[:, ::96]
+        return pictures.float().flatten(1)[:, ::96].contiguous()
 
     monkeypatch.setattr(metrics, "features", features)
     figures = evaluate("small", samples=9)
