@@ -48,7 +48,7 @@ def named(answer: dict[str, float] | None) -> dict[str, float] | None:
 
 
 def recognise(photo: str | None, model: str) -> tuple[dict[str, float] | None, dict[str, float] | None]:
-    """The answer and the same with the motifs' names; nothing for no photo, as after a visitor has taken theirs away."""
+    """The answer, and the same with the motifs' names; nothing for no photo, as when a visitor took theirs away."""
     answer = classify(photo, model) if photo else None
     return answer, named(answer)
 
