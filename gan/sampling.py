@@ -54,7 +54,7 @@ class Generator:
             count: 1 to 64; as many as there are labels when absent, else 1.
             seed: 0 to 2³¹ − 1.
             truncation: scale of the latent, 0 (the average picture) to 1.5; 1 is what was trained.
-            labels: a class number for each picture; for models with classes 0, 1, 2, … in turn when absent.
+            labels: a class number for each picture; for models with classes the seed's remainder when absent.
 
         Raises:
             RequestError: for an argument out of range.
@@ -76,7 +76,7 @@ class Generator:
     ) -> Iterator[Tensor]:
         """As :meth:`sample_tensors`, a few pictures at a time."""
         if labels is None and self.classes:
-            labels = [i % self.classes for i in range(len(seeds))]
+            labels = [seed % self.classes for seed in seeds]
         for first in range(0, len(seeds), MICRO_BATCH):
             part = seeds[first : first + MICRO_BATCH]
             draws = [self._draw(seed) for seed in part]
@@ -107,6 +107,8 @@ class Generator:
         directions = torch.randn(count, self.latent_size, generator=torch.Generator().manual_seed(seed ^ 0x5EED))
         latents = math.sqrt(1 - step**2) * latent + step * directions
         latents[0] = latent
+        if labels is None and self.classes:
+            labels = [seed % self.classes] * count
         return self._from_latents(latents * truncation, maps, labels)
 
     def walk(self, seed_a: int, seed_b: int, frames: int = 24, truncation: float = 1.0) -> list[Image.Image]:
@@ -121,7 +123,10 @@ class Generator:
         b, _ = self._draw(seed_b)
         # Half a cosine each way: slow at the two pictures, quicker between them.
         shares = [(1 - math.cos(2 * math.pi * i / frames)) / 2 for i in range(frames)]
-        return self._from_latents(torch.stack([slerp(a, b, share) for share in shares]) * truncation, maps, None)
+        latents = torch.stack([slerp(a, b, share) for share in shares]) * truncation
+        # Between two classes there is nothing: the walk stays in its beginning's.
+        labels = [seed_a % self.classes] * frames if self.classes else None
+        return self._from_latents(latents, maps, labels)
 
     def _from_latents(self, latents: Tensor, maps: list[Tensor], labels: Sequence[int] | None) -> list[Image.Image]:
         """Pictures of latents that share one set of noise maps."""
@@ -131,7 +136,7 @@ class Generator:
             noise = [one.expand(len(part), *one.shape) for one in maps]
             chosen = None
             if self.classes:
-                chosen = list(labels[first : first + MICRO_BATCH]) if labels is not None else [0] * len(part)
+                chosen = list(labels[first : first + MICRO_BATCH])
             pictures.append(self._pictures(part, noise, chosen))
         return to_images(torch.cat(pictures))
 

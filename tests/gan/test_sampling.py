@@ -76,8 +76,11 @@ def test_labels_are_what_is_asked_for(digits: Generator) -> None:
     pictures = digits.sample(labels=[3, 1, 3], seed=0)
     assert [p.mode for p in pictures] == ["L"] * 3
     assert apart(digits.sample(labels=[1], seed=1)[0], pictures[1]) <= 1
-    # Without labels: 0, 1, 2, … in turn.
+    # Without labels the seed decides, so that a picture stays the same whatever is drawn beside it.
     assert apart(digits.sample(3, seed=0)[1], pictures[1]) <= 1
+    assert apart(digits.sample(4, seed=7)[1], digits.sample(1, seed=8)[0]) <= 1
+    assert apart(digits.neighbours(13, count=2)[0], digits.sample(labels=[3], seed=13)[0]) <= 1
+    assert apart(digits.walk(13, 4, frames=2)[0], digits.sample(1, seed=13)[0]) <= 1
 
 
 def test_the_last_seed_wraps_round(model: Generator) -> None:
