@@ -111,7 +111,7 @@ class ClassifierRecipe:
     about: str = ""
 
 
-def batik(name: str, source: str, flip: bool, steps: int, start: str = "", **changes) -> GanRecipe:
+def batik(name: str, source: str, flip: bool, steps: int, start: str = "") -> GanRecipe:
     """The best batik recipe so far: a lean FastGAN generator against a projected discriminator."""
     return GanRecipe(
         name=name,
@@ -130,7 +130,29 @@ def batik(name: str, source: str, flip: bool, steps: int, start: str = "", **cha
         spectral="gd",
         start=start,
         steps=steps,
-        **changes,
+        low_steps=steps * 3 // 10,
+        about="A lean FastGAN generator against a projected discriminator, at 128² first.",
+    )
+
+
+def batik_report(motif: str, batch: int, steps: int = 20_000, start: str = "") -> GanRecipe:
+    """R1 as written: FastGAN at its defaults, with the auto-encoding discriminator and TTUR."""
+    return GanRecipe(
+        name=f"batik-{motif}-report",
+        report="R1",
+        source=f"batik-gan/batik-{motif}",
+        network="fastgan",
+        network_args={"resolution": 256, "width": 64},
+        discriminators={"fastgan": {"resolution": 256, "width": 64}},
+        loss="soft-hinge",
+        augment=("color", "translation", "cutout"),
+        rate_d=4e-4,
+        batch=8,
+        accumulate=batch // 8,
+        spectral="gd",
+        start=start,
+        steps=steps,
+        about="R1 as written. Loss, rates and widths are unstated: FastGAN's, with TTUR 2e-4 / 4e-4.",
     )
 
 
@@ -139,6 +161,9 @@ THREE_MOTIFS = "batik-motifs:batik-bali,batik-betawi,batik-celup"
 RECIPES = {
     recipe.name: recipe
     for recipe in (
+        batik_report("parang", batch=16),
+        batik_report("megamendung", batch=64),
+        batik_report("kawung", batch=16, steps=10_000, start="batik-parang-report"),
         GanRecipe(
             name="anime-lsgan",
             report="R2",
