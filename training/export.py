@@ -123,7 +123,6 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         },
         "step": state["step"],
         "source": recipe["source"],
-        "licence": "openrail",
     }
     save(target, state["network"], config)
     write_history(run, target / "history.csv", state["step"])
