@@ -57,7 +57,8 @@ def entries(kind: str | None = None) -> list[Entry]:
     found = []
     root = checkpoints_folder()
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        if (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
+        # A dot in front: a model that is still being fetched.
+        if not folder.name.startswith(".") and (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file():
             try:
                 found.append(entry(folder))
             except CheckpointError:
@@ -75,6 +76,7 @@ def find(name: str | Path) -> Path:
 
     Raises:
         CheckpointError: when there is no such model.
+        HubError: when there is none on the Hub, or it cannot be fetched.
     """
     text = str(name)
     local = checkpoints_folder() / text
@@ -83,12 +85,9 @@ def find(name: str | Path) -> Path:
     if Path(text).is_dir() and (Path(text) / CONFIG).exists():
         return Path(text)
     if text.count("/") == 1 and not text.startswith((".", "/")):
-        from huggingface_hub import snapshot_download
+        from gan.hub import cached
 
-        try:
-            return Path(snapshot_download(text, allow_patterns=["*.json", "*.safetensors", "*.png", "*.md", "*.csv"]))
-        except Exception as error:
-            raise CheckpointError("error.checkpoint.hub", name=text, detail=type(error).__name__) from error
+        return cached(text)
     raise CheckpointError("error.checkpoint.unknown", name=text, known=", ".join(available()) or "-")
 
 
@@ -114,9 +113,12 @@ def load(name: str | Path) -> Any:
             return _loaded[folder][1]
         config, network = load_folder(folder)
         if config["kind"] == "generator":
-            from gan.sampling import Generator as Model
+            from gan.sampling import Generator
+
+            model = Generator(folder.name, config, network)
         else:
-            from gan.classify import Classifier as Model
-        model = Model(folder.name, config, network)
+            from gan.classify import Classifier, Rejection
+
+            model = Classifier(folder.name, config, network, Rejection.load(folder))
         _loaded[folder] = (changed, model)
         return model

@@ -5,23 +5,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from gan.device import best_device, inference_context
-from gan.errors import RequestError
+from gan.errors import CheckpointError, RequestError
 from gan.pictures import Source, open_picture
+
+REJECTION = "rejection.safetensors"
+# Photographs of walls stay below 3 grey levels, noise and shadows included; no cloth that we have is below 8.
+LEAST_CONTRAST = 4.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Labels with their probabilities, best first. Iterating gives (label, probability) pairs."""
+    """Labels with their probabilities, best first. Iterating gives (label, probability) pairs.
+
+    ``sure`` is False where the first label's probability is below what the checkpoint asks for, and for what is no
+    batik. ``batik`` is False for a picture that does not look like batik, None from a model that cannot tell.
+    """
 
     ranked: tuple[tuple[str, float], ...]
+    sure: bool = True
+    batik: bool | None = None
 
     def __iter__(self) -> Iterator[tuple[str, float]]:
         return iter(self.ranked)
@@ -44,23 +55,78 @@ class Answer:
         return dict(self.ranked)
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """An answer, the upright photo it is about, and where the network looked for the first label.
+
+    ``heat`` is float32 (height, width) of the photo's proportions, from 0 to 1.
+    """
+
+    answer: Answer
+    picture: Image.Image
+    heat: np.ndarray
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What tells batik from other pictures, in a network's pooled features of width d; see :func:`batik_score`."""
+
+    mean: Tensor
+    whiten: Tensor
+    class_means: Tensor
+    threshold: Tensor
+
+    @classmethod
+    def load(cls, folder: Path) -> Rejection | None:
+        """The one in a checkpoint folder's ``rejection.safetensors``; None where there is no such file.
+
+        Raises:
+            CheckpointError: for a file that is no safetensors file, lacks a tensor or whose tensors do not fit.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        if not (folder / REJECTION).is_file():
+            return None
+        try:
+            stored = load_file(folder / REJECTION)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError("error.checkpoint.format", folder=folder.name, file=REJECTION) from error
+        for key in ("mean", "whiten", "class_means", "threshold"):
+            if key not in stored:
+                raise CheckpointError("error.checkpoint.missing_key", folder=folder.name, key=key)
+        wide, narrow = stored["mean"].numel(), stored["class_means"].shape[-1]
+        wanted = {"mean": [wide], "whiten": [wide, narrow], "class_means": [-1, narrow], "threshold": [1]}
+        for key, shape in wanted.items():
+            found = list(stored[key].shape)
+            if len(found) != len(shape) or any(n not in (-1, m) for n, m in zip(shape, found, strict=True)):
+                raise CheckpointError("error.checkpoint.shape", folder=folder.name, key=key, found=found, wanted=shape)
+        return cls(**{key: stored[key].float() for key in wanted})
+
+
 class Classifier:
     """A trained classifier network, ready to look at pictures.
 
     Args:
         name: of the checkpoint.
         config: the contents of its ``config.json``; ``input`` holds ``size``, ``channels``, ``mean``, ``std``
-            and how many ``views`` of a picture are averaged.
-        network: in evaluation mode.
+            and how many ``views`` of a picture are averaged. ``temperature`` (default 1) divides the logits of every
+            view; below the probability ``unsure_below`` (default 0) an answer is not sure.
+        network: in evaluation mode; with a rejection it offers ``embed`` and is ``head`` of that.
+        rejection: what tells batik from other pictures; without one the model cannot.
     """
 
-    def __init__(self, name: str, config: dict[str, Any], network: nn.Module) -> None:
-        self.name, self.config = name, config
+    def __init__(
+        self, name: str, config: dict[str, Any], network: nn.Module, rejection: Rejection | None = None
+    ) -> None:
+        self.name, self.config, self.rejection = name, config, rejection
         self.classes: list[str] = list(config["classes"])
         self.input: dict[str, Any] = config["input"]
+        self.temperature = float(config.get("temperature", 1.0))
+        self.unsure_below = float(config.get("unsure_below", 0.0))
         self.device = best_device()
         self.parameters = sum(p.numel() for p in network.parameters())
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
         self._lock = threading.Lock()
 
     def classify(self, photo: Source, top: int | None = None) -> Answer:
@@ -76,37 +142,118 @@ class Classifier:
         if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
             raise RequestError("error.request.top")
         picture = open_picture(photo, side=self.input["size"])
-        views = to_input(picture, self.input["size"], self.input["channels"], self.input.get("views", 1))
-        probabilities = self.probabilities(views).mean(0)
-        order = probabilities.argsort(descending=True, stable=True)[:top].tolist()
-        return Answer(tuple((self.classes[i], probabilities[i].item()) for i in order))
+        with torch.inference_mode():
+            logits, features = self._see(self._normalised(self._views(picture)))
+        return self._answer(picture, logits, features, top)
+
+    def explain(self, photo: Source) -> Explanation:
+        """As :meth:`classify`, with a map of where the network looked for its first label.
+
+        Raises:
+            PictureError: for a file that is no usable picture.
+        """
+        from gan.heatmap import attribution, over_photo
+
+        picture = open_picture(photo, side=self.input["size"])
+        views = self._views(picture)
+        seen = []
+
+        def score(x: Tensor) -> Tensor:
+            logits, features = self._see(x)
+            seen.extend((logits.detach(), None if features is None else features.detach()))
+            first = self._shares(seen[0]).mean(0).argmax()
+            # The probability's logarithm, not the logit: what speaks for every label alike is no reason for this one.
+            return logits.log_softmax(1)[:, first]
+
+        maps = attribution(score, self.network.features, self._normalised(views))
+        answer = self._answer(picture, *seen, None)
+        return Explanation(answer, picture, over_photo(maps, squares(*picture.size, len(views)), picture.size))
 
     @torch.inference_mode()
     def probabilities(self, pictures: Tensor) -> Tensor:
         """uint8 (n, channels, size, size) -> probabilities (n, classes), float32 on the CPU, rows summing to 1."""
+        return self._shares(self._see(self._normalised(pictures))[0])
+
+    def _views(self, picture: Image.Image) -> Tensor:
+        return to_input(picture, self.input["size"], self.input["channels"], self.input.get("views", 1))
+
+    def _normalised(self, pictures: Tensor) -> Tensor:
         x = normalised(pictures.to(self.device), self.input["mean"], self.input["std"])
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _see(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits, and the pooled features where there is a rejection to ask."""
         with self._lock, inference_context(self.device):
-            logits = self.network(x.contiguous(memory_format=torch.channels_last))
-        return logits.float().softmax(1).cpu()
+            features = self.network.embed(x) if self.rejection else None
+            logits = self.network(x) if features is None else self.network.head(features)
+        return logits.float(), features
+
+    def _shares(self, logits: Tensor) -> Tensor:
+        return (logits / self.temperature).softmax(1).cpu()
+
+    def _answer(self, picture: Image.Image, logits: Tensor, features: Tensor | None, top: int | None) -> Answer:
+        probabilities = self._shares(logits).mean(0)
+        batik = None
+        if self.input["channels"] == 3 and contrast(picture) < LEAST_CONTRAST:
+            batik = False
+        elif features is not None:
+            judge = self.rejection
+            scores = batik_score(features.float().cpu(), judge.mean, judge.whiten, judge.class_means)
+            batik = bool(scores.mean() >= judge.threshold)
+        order = probabilities.argsort(descending=True, stable=True)
+        sure = batik is not False and probabilities[order[0]].item() >= self.unsure_below
+        ranked = tuple((self.classes[i], probabilities[i].item()) for i in order[:top].tolist())
+        return Answer(ranked, sure, batik)
+
+
+def batik_score(features: Tensor, mean: Tensor, whiten: Tensor, class_means: Tensor) -> Tensor:
+    """How near each picture's pooled features lie to those of some class: 0 at its centre, ever lower away from it.
+
+    The Mahalanobis score of Lee et al. (NeurIPS 2018, Eq. 2). A picture of several views has the mean of their scores.
+
+    Args:
+        features: (n, d), a network's ``embed``.
+        mean: (d,), taken off first.
+        whiten: (d, k), whose product with its own transpose is the shared precision.
+        class_means: (classes, k), in the whitened space.
+
+    Returns:
+        (n,): minus the squared distance to the nearest class.
+    """
+    whitened = (features - mean) @ whiten
+    return -(whitened[:, None] - class_means).square().sum(2).amin(1)
+
+
+def contrast(picture: Image.Image) -> float:
+    """How much a picture varies from place to place, in grey levels: shadows and noise do not count, patterns do."""
+    scale = 64 / min(picture.size)
+    small = tuple(min(1024, max(1, round(side * scale))) for side in picture.size)
+    grey = picture.convert("L").resize(small, Image.Resampling.BOX)
+    blurred = grey.filter(ImageFilter.BoxBlur(4))
+    return float((np.asarray(grey, np.float32) - np.asarray(blurred, np.float32)).std())
+
+
+def squares(width: int, height: int, views: int) -> list[tuple[int, int, int, int]]:
+    """Squares as wide as the short side, as left, top, right, bottom: one in the centre, or several evenly spread."""
+    side = min(width, height)
+    boxes = []
+    for view in range(views):
+        share = view / (views - 1) if views > 1 else 0.5
+        left, top = round((width - side) * share), round((height - side) * share)
+        boxes.append((left, top, left + side, top + side))
+    return boxes
 
 
 def to_input(picture: Image.Image, size: int, channels: int, views: int = 1) -> Tensor:
     """An RGB picture as a network sees it: squares of it, uint8 (views, channels, size, size).
 
-    Each is as wide as the short side; one lies in the centre, several are spread evenly along the long side. A square
-    keeps a motif's proportions, and the average over several sees all of the cloth: in cross-validation both told
-    batik motifs apart better than squeezing the whole picture into one square.
+    Where they lie, :func:`squares` says. A square keeps a motif's proportions, and the average over several sees all
+    of the cloth: in cross-validation both told batik motifs apart better than squeezing the whole picture into one.
     """
     picture = picture.convert("L" if channels == 1 else "RGB")
-    width, height = picture.size
-    side = min(width, height)
-    squares = []
-    for view in range(views):
-        share = view / (views - 1) if views > 1 else 0.5
-        left, top = round((width - side) * share), round((height - side) * share)
-        box = (left, top, left + side, top + side)
-        squares.append(np.array(picture.resize((size, size), Image.Resampling.BICUBIC, box=box)))
-    return torch.from_numpy(np.stack(squares)).reshape(views, size, size, channels).permute(0, 3, 1, 2)
+    boxes = squares(*picture.size, views)
+    cut = [np.array(picture.resize((size, size), Image.Resampling.BICUBIC, box=box)) for box in boxes]
+    return torch.from_numpy(np.stack(cut)).reshape(views, size, size, channels).permute(0, 3, 1, 2)
 
 
 def normalised(pictures: Tensor, mean: list[float], std: list[float]) -> Tensor:

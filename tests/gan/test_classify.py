@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from gan import catalog
 from gan.checkpoint import build_network, save
-from gan.classify import Classifier, normalised, to_input
+from gan.classify import Classifier, Rejection, batik_score, contrast, normalised, to_input
 from gan.errors import CheckpointError, PictureError, RequestError
 
 CLASSES = ["batik-bali", "batik-betawi", "batik-celup"]
@@ -31,7 +32,11 @@ def config(network="mobilenet-v2", classes=CLASSES, size=224, channels=3, mean=(
 def folder(tmp_path_factory):
     """A checkpoint with weights drawn by chance."""
     torch.manual_seed(0)
-    return save(tmp_path_factory.mktemp("models") / "three", build_network(config()).state_dict(), config())
+    network = build_network(config())
+    for weights in network.parameters():
+        if weights.ndim > 1:  # as initialised, every picture gets a third for each class
+            torch.nn.init.kaiming_normal_(weights)
+    return save(tmp_path_factory.mktemp("models") / "three", network.state_dict(), config())
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +157,110 @@ def test_weights_for_other_classes_are_refused(folder, tmp_path):
     (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="head.3.weight"):
         catalog.load(tmp_path)
+
+
+def copied(folder, into, rejection=None, **changes):
+    """The same weights under a changed config, and with a rejection."""
+    into.mkdir()
+    described = json.loads((folder / "config.json").read_text()) | changes
+    (into / "config.json").write_text(json.dumps(described))
+    (into / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    if rejection:
+        save_file(rejection, into / "rejection.safetensors")
+    return into
+
+
+def test_the_temperature_divides_the_logits_of_every_view(folder, model, tmp_path):
+    warm = catalog.load(copied(folder, tmp_path / "warm", temperature=4.0))
+    x = to_input(picture(), 224, 3, 3)
+    with torch.inference_mode():
+        logits = model.network(normalised(x, [0.5] * 3, [0.25] * 3).to(model.device)).float().cpu()
+    expected = (logits / 4).softmax(1).mean(0)
+    assert [warm.classify(picture()).as_dict()[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert torch.allclose(warm.probabilities(x), (logits / 4).softmax(1), atol=1e-3)
+    assert warm.classify(picture()).probability < model.classify(picture()).probability
+
+
+def test_below_the_stated_probability_an_answer_is_not_sure(folder, model, tmp_path):
+    first = model.classify(picture()).probability
+    assert model.classify(picture()).sure, "a config without the figure is always sure"
+    assert catalog.load(copied(folder, tmp_path / "low", unsure_below=first - 0.01)).classify(picture()).sure
+    unsure = catalog.load(copied(folder, tmp_path / "high", unsure_below=first + 0.01)).classify(picture())
+    assert not unsure.sure and unsure.batik is None
+    assert dict(unsure) == pytest.approx(dict(model.classify(picture())))
+
+
+def test_the_score_is_minus_the_whitened_distance_to_the_nearest_class():
+    generator = torch.Generator().manual_seed(0)
+    features, mean = torch.randn(5, 4, generator=generator), torch.randn(4, generator=generator)
+    whiten, centres = torch.randn(4, 3, generator=generator), torch.randn(2, 3, generator=generator)
+    expected = []
+    for row in features.tolist():
+        moved = [a - b for a, b in zip(row, mean.tolist(), strict=True)]
+        z = [sum(moved[i] * whiten[i, j].item() for i in range(4)) for j in range(3)]
+        expected.append(-min(sum((a - b) ** 2 for a, b in zip(z, c, strict=True)) for c in centres.tolist()))
+    assert batik_score(features, mean, whiten, centres).tolist() == pytest.approx(expected, rel=1e-4)
+    at_a_centre = mean + centres[1] @ torch.linalg.pinv(whiten)
+    assert batik_score(at_a_centre[None], mean, whiten, centres).item() == pytest.approx(0, abs=1e-6)
+
+
+def rejection_for(model, threshold_of):
+    """A rejection whose one class lies at ``picture()`` and whose threshold is a function of that picture's score."""
+    x = normalised(to_input(picture(), 224, 3, 3), [0.5] * 3, [0.25] * 3)
+    with torch.inference_mode():
+        features = model.network.embed(x.to(model.device)).float().cpu()
+    mean, whiten = features.mean(0), torch.eye(1280, 8)
+    centre = torch.zeros(1, 8)
+    score = batik_score(features, mean, whiten, centre).mean().item()
+    return {"mean": mean, "whiten": whiten, "class_means": centre, "threshold": torch.tensor([threshold_of(score)])}
+
+
+def test_a_score_below_the_threshold_is_not_batik(folder, model, tmp_path):
+    assert model.classify(picture()).batik is None
+    near = catalog.load(copied(folder, tmp_path / "near", rejection_for(model, lambda score: 1.1 * score - 1e-4)))
+    far = catalog.load(copied(folder, tmp_path / "far", rejection_for(model, lambda score: 0.9 * score + 1e-4)))
+    assert near.classify(picture()).batik is True and near.classify(picture()).sure
+    assert far.classify(picture()).batik is False and not far.classify(picture()).sure
+    assert far.explain(picture()).answer.batik is False
+    assert dict(far.classify(picture())) == pytest.approx(dict(model.classify(picture())), abs=1e-4)
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "pickle"])
+def test_a_rejection_that_does_not_fit_is_refused(folder, model, tmp_path, change):
+    tensors = rejection_for(model, lambda score: score)
+    if change == "missing":
+        del tensors["whiten"]
+    if change == "shape":
+        tensors["whiten"] = torch.eye(7, 8)
+    made = copied(folder, tmp_path / "made", tensors)
+    if change == "pickle":
+        torch.save(tensors, made / "rejection.safetensors")
+    with pytest.raises(CheckpointError, match="rejection.safetensors" if change == "pickle" else "whiten"):
+        catalog.load(made)
+    assert Rejection.load(folder) is None
+
+
+def wall(noise):
+    """A lit wall as a telephone sees it: shadows from side to side, and the sensor's noise."""
+    y, x = np.mgrid[:900, :1200]
+    grain = np.random.default_rng(0).normal(0, noise, (900, 1200)) if noise else 0
+    return Image.fromarray(np.clip(215 - 60 * x / 1200 - 30 * y / 900 + grain, 0, 255).astype(np.uint8))
+
+
+def test_a_blank_wall_is_not_batik(model):
+    for blank in (wall(0), wall(6), wall(25), Image.new("RGB", (300, 200), "white"), Image.new("RGB", (40_000, 16))):
+        assert model.classify(blank).batik is False and not model.classify(blank).sure
+
+
+def test_cloths_are_not_blank(data):
+    files = [sorted(folder.iterdir())[:3] for name in ("batik-motifs", "batik-gan") for folder in data(name).iterdir()]
+    least = min(contrast(Image.open(path).convert("RGB")) for some in files for path in some)
+    assert least > 6
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2"])
+def test_a_network_with_features_to_reject_by_is_its_head_on_them(name):
+    network = build_network(config(name)).eval()
+    x = torch.randn(2, 3, 96, 96)
+    with torch.inference_mode():
+        assert torch.allclose(network(x), network.head(network.embed(x)))
