@@ -83,7 +83,7 @@ class FastGANGenerator(nn.Module):
     """Latents to pictures.
 
     Args:
-        resolution: side of the pictures, a power of two from 64 to 1024.
+        resolution: side of the pictures, a power of two from 32 to 1024. At 32² nothing is gated yet.
         width: channels at 128²; every other level follows ``GENERATOR_WIDTHS``.
         latent_size: length of the latent vector.
         noise: whether every second block adds Gaussian noise, as in the paper. Without it the generator is
@@ -98,8 +98,8 @@ class FastGANGenerator(nn.Module):
 
     def __init__(self, resolution: int = 256, width: int = 32, latent_size: int = 256, noise: bool = True) -> None:
         super().__init__()
-        if resolution not in (64, 128, 256, 512, 1024):
-            raise ValueError(f"FastGAN builds 64, 128, 256, 512 or 1024 pixels a side, not {resolution}.")
+        if resolution not in (32, 64, 128, 256, 512, 1024):
+            raise ValueError(f"FastGAN builds 32, 64, 128, 256, 512 or 1024 pixels a side, not {resolution}.")
         self.resolution, self.width, self.latent_size = resolution, width, latent_size
         levels = [size for size in GENERATOR_WIDTHS if size <= resolution]
         channels = {size: max(1, int(GENERATOR_WIDTHS[size] * width)) for size in levels}

@@ -87,6 +87,15 @@ def test_fastgan_is_built_for_every_resolution(resolution: int) -> None:
     assert lost.ndim == 0
 
 
+def test_fastgan_without_gates_is_built_at_32() -> None:
+    generator = FastGANGenerator(32, width=4, latent_size=8, noise=False).eval()
+    assert list(generator.gates) == []
+    with torch.no_grad():
+        assert generator(torch.randn(2, 8)).shape == (2, 3, 32, 32)
+    with pytest.raises(ValueError, match="not 32"):
+        FastGANDiscriminator(32)
+
+
 def test_fastgan_refuses_other_resolutions() -> None:
     with pytest.raises(ValueError, match="not 200"):
         FastGANGenerator(200)

@@ -132,6 +132,18 @@ def test_the_projected_discriminator_trains_its_heads_alone() -> None:
     assert torch.equal(net.across_channels_0, again.across_channels_0)
 
 
+def test_small_pictures_are_enlarged_for_the_frozen_network() -> None:
+    net = ProjectedDiscriminator(side=128)
+    pictures = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        features = net.project(pictures)
+        enlarged = F.interpolate(pictures, size=128, mode="bilinear", align_corners=False)
+        expected = ProjectedDiscriminator().project(enlarged)
+    assert features[0].shape == (2, 32, 32, 32)
+    for a, b in zip(features, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_lighter_features_are_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
     light = frozen_features()
     monkeypatch.setattr("training.projected.lighten", lambda stages: stages)
