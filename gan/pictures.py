@@ -5,6 +5,7 @@ Pillow's own globals stay as they are; everything is bounded per call.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 from typing import BinaryIO
@@ -60,7 +61,7 @@ def open_picture(source: Source, max_pixels: int = MAX_PIXELS, side: int | None 
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError("error.picture.large", megapixels=max_pixels // 1_000_000) from error
     except UnidentifiedImageError as error:
-        raise PictureError("error.picture.unknown") from error
+        raise PictureError(_unknown_kind(stream)) from error
     except Exception as error:  # decoders raise nearly anything on hostile input
         raise PictureError("error.picture.broken") from error
 
@@ -92,6 +93,22 @@ def _check_not_empty(stream: Path | BinaryIO) -> None:
         raise PictureError("error.picture.broken") from error
     if empty:
         raise PictureError("error.picture.empty")
+
+
+def _unknown_kind(stream: Path | BinaryIO) -> str:
+    """The error for a file in none of our formats: what people often send by mistake is named."""
+    try:
+        with stream.open("rb") if isinstance(stream, Path) else contextlib.nullcontext(stream) as file:
+            if file is stream:
+                file.seek(0)
+            start = file.read(1024)
+    except (OSError, ValueError):
+        return "error.picture.unknown"
+    if b"%PDF-" in start:
+        return "error.picture.pdf"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"):
+        return "error.picture.heic"
+    return "error.picture.unknown"
 
 
 def _decode(load, picture: Image.Image, max_pixels: int) -> Image.Image:

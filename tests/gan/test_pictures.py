@@ -77,7 +77,9 @@ def test_files_that_are_no_pictures(tmp_path):
     for body, wanted in (
         (b"", "error.picture.empty"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "error.picture.unknown"),
-        (pdf, "error.picture.unknown"),
+        (pdf, "error.picture.pdf"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500), "error.picture.heic"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(500), "error.picture.unknown"),
         (b"\xff\xd8\xff", "error.picture.unknown"),
         (b"GIF89a", "error.picture.unknown"),
     ):
@@ -92,7 +94,7 @@ def test_files_that_are_no_pictures(tmp_path):
 
 def test_a_format_outside_the_list_is_refused():
     assert key(encoded(gradient(), "PPM")) == "error.picture.unknown"
-    assert key(encoded(gradient(), "PDF")) == "error.picture.unknown"
+    assert key(encoded(gradient(), "PDF")) == "error.picture.pdf"
     assert key(encoded(gradient(), "EPS")) == "error.picture.unknown"
 
 
