@@ -8,22 +8,28 @@ from torch import nn
 
 from gan.nets.cgan import ConditionalDiscriminator, ConditionalGenerator, ProjectionDiscriminator
 from gan.nets.classifiers import DigitJudge, MobileNetClassifier, ScratchCNN
+from gan.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan.nets.dense import DenseDiscriminator, DenseGenerator
 from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan.nets.lsgan import LSGANDiscriminator, LSGANGenerator
+from gan.nets.resnet import ResNetDiscriminator, ResNetGenerator
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "cgan": ConditionalGenerator,
+    "dcgan": DCGANGenerator,
     "dense": DenseGenerator,
     "fastgan": FastGANGenerator,
     "lsgan": LSGANGenerator,
+    "resnet": ResNetGenerator,
 }
 DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "cgan": ConditionalDiscriminator,
     "cgan-projection": ProjectionDiscriminator,
+    "dcgan": DCGANDiscriminator,
     "dense": DenseDiscriminator,
     "fastgan": FastGANDiscriminator,
     "lsgan": LSGANDiscriminator,
+    "resnet": ResNetDiscriminator,
 }
 CLASSIFIERS: dict[str, type[nn.Module]] = {
     "digit-judge": DigitJudge,

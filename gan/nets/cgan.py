@@ -52,9 +52,11 @@ class ConditionalGenerator(nn.Module):
 class ConditionalDiscriminator(nn.Module):
     """The picture with one plane a class, three convolutions with batch norm and LeakyReLU, one logit."""
 
+    resolution, channels = 28, 1
+
     def __init__(self, width: int = 32, classes: int = 10) -> None:
         super().__init__()
-        self.classes = classes
+        self.label_count = classes
         self.layers = nn.Sequential(
             nn.Conv2d(1 + classes, width, 4, 2, 1, bias=False),
             nn.BatchNorm2d(width),
@@ -72,7 +74,7 @@ class ConditionalDiscriminator(nn.Module):
 
     def forward(self, pictures: Tensor, labels: Tensor) -> list[Tensor]:
         """(n, 1, 28, 28) and class numbers (n,) -> one tensor of logits (n, 1)."""
-        planes = F.one_hot(labels, self.classes).to(pictures.dtype)[:, :, None, None].expand(-1, -1, 28, 28)
+        planes = F.one_hot(labels, self.label_count).to(pictures.dtype)[:, :, None, None].expand(-1, -1, 28, 28)
         return [self.layers(torch.cat([pictures, planes], dim=1))]
 
 
@@ -81,6 +83,8 @@ class ProjectionDiscriminator(nn.Module):
 
     Miyato & Koyama, "cGANs with Projection Discriminator", ICLR 2018 (arXiv 1802.05637), equation 4.
     """
+
+    resolution, channels = 28, 1
 
     def __init__(self, width: int = 32, classes: int = 10) -> None:
         super().__init__()
@@ -97,10 +101,10 @@ class ProjectionDiscriminator(nn.Module):
         # On all 7×7 positions: where a stroke lies is what tells digits apart, and an average would hide it.
         self.logit = nn.Linear(4 * width * 49, 1)
         self.classes = nn.Linear(classes, 4 * width * 49, bias=False)
-        self.count = classes
+        self.label_count = classes
 
     def forward(self, pictures: Tensor, labels: Tensor) -> list[Tensor]:
         """(n, 1, 28, 28) and class numbers (n,) -> one tensor of logits (n, 1)."""
         x = self.features(pictures).flatten(1)
-        wanted = self.classes(F.one_hot(labels, self.count).to(x.dtype))
+        wanted = self.classes(F.one_hot(labels, self.label_count).to(x.dtype))
         return [self.logit(x) + (x * wanted).sum(1, keepdim=True)]

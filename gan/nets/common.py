@@ -47,6 +47,33 @@ class UpConv(nn.Module):
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
+class PixelNorm(nn.Module):
+    """Divides the channels of every pixel by their root mean square (Karras et al. 2018, section 4.2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose gain and bias are the label's (Dumoulin et al. 2017); with no classes an ordinary one."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=not classes)
+        self.embed = nn.Embedding(classes, 2 * channels) if classes else None
+        if self.embed is not None:
+            nn.init.ones_(self.embed.weight[:, :channels])
+            nn.init.zeros_(self.embed.weight[:, channels:])
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(n, channels, h, w), and class numbers (n,) where there are classes -> the same shape."""
+        x = self.norm(x)
+        if self.embed is None:
+            return x
+        gain, bias = self.embed(labels).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
+        return x * gain + bias
+
+
 def add_spectral_norm(net: nn.Module) -> nn.Module:
     """Divide every convolution and dense weight of ``net`` by its largest singular value (Miyato et al. 2018).
 

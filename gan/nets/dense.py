@@ -36,6 +36,8 @@ class DenseGenerator(nn.Module):
 class DenseDiscriminator(nn.Module):
     """3072 → 1024 → 512 → 256 → 1, LeakyReLU and dropout between; the final sigmoid is part of the loss."""
 
+    resolution, channels = 32, 3
+
     def __init__(self, dropout: float = 0.3) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]

@@ -220,6 +220,8 @@ class FastGANDiscriminator(nn.Module):
         width: channels at 128²; every other level follows ``DISCRIMINATOR_WIDTHS``.
     """
 
+    channels = 3
+
     def __init__(self, resolution: int = 256, width: int = 32) -> None:
         super().__init__()
         if resolution not in (64, 128, 256, 512, 1024):

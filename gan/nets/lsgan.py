@@ -46,6 +46,8 @@ class LSGANGenerator(nn.Module):
 class LSGANDiscriminator(nn.Module):
     """Four stride-2 convolutions with LeakyReLU and dropout, one linear output without activation."""
 
+    resolution, channels = 64, 3
+
     def __init__(self, width: int = 64, dropout: float = 0.3) -> None:
         super().__init__()
         layers: list[nn.Module] = []

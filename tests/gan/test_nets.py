@@ -8,7 +8,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from gan import nets
-from gan.nets.common import UpConv, add_spectral_norm, fold_batch_norm, glu, plain_weights
+from gan.nets.common import (
+    ConditionalBatchNorm,
+    PixelNorm,
+    UpConv,
+    add_spectral_norm,
+    fold_batch_norm,
+    glu,
+    plain_weights,
+)
 from gan.nets.dense import DenseGenerator
 from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator, SkipLayerExcitation
 
@@ -17,6 +25,11 @@ PAIRS = [
     ("lsgan", {}, "lsgan", {}),
     ("cgan", {}, "cgan", {}),
     ("cgan", {}, "cgan-projection", {}),
+    ("dcgan", {"width": 8}, "dcgan", {"width": 8}),
+    ("dcgan", {"resolution": 32, "width": 8, "classes": 10, "norm": "pixel"}, "dcgan", {"resolution": 32, "width": 8}),
+    ("dcgan", {"width": 8}, "dcgan", {"width": 8, "batch_norm": False, "dropout": 0.3}),
+    ("resnet", {"width": 8, "classes": 10}, "resnet", {"width": 8, "classes": 10}),
+    ("resnet", {"resolution": 64, "width": 8}, "resnet", {"resolution": 64, "width": 8}),
     ("fastgan", {"resolution": 64, "width": 4}, "fastgan", {"resolution": 64, "width": 4}),
     ("fastgan", {"resolution": 256, "width": 4}, "fastgan", {"resolution": 256, "width": 4}),
 ]
@@ -39,6 +52,22 @@ def test_the_dense_generator_has_the_reports_parameters() -> None:
     assert parameters(net) == 3_835_136
     assert statistics(net) == 3_584
     assert parameters(net) + statistics(net) == 3_838_720
+
+
+# DCGAN's are the well-known ones of its 64² pair; the others follow from the layers' shapes.
+COUNTS = [
+    ("dcgan", {}, 3_576_704, 2_765_568),
+    ("dcgan", {"resolution": 32}, 1_068_928, 663_296),
+    ("resnet", {}, 2_372_419, 2_316_161),
+    ("resnet", {"classes": 10}, 2_392_003, 2_318_721),
+    ("resnet", {"resolution": 64}, 2_401_443, 2_433_217),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "generator", "discriminator"), COUNTS)
+def test_pairs_have_the_parameters_of_their_layers(name, arguments, generator, discriminator) -> None:
+    assert parameters(nets.build(nets.GENERATORS, name, arguments)) == generator
+    assert parameters(nets.build(nets.DISCRIMINATORS, name, arguments)) == discriminator
 
 
 @pytest.mark.parametrize(("name", "arguments", "judge", "judge_arguments"), PAIRS)
@@ -101,6 +130,57 @@ def test_fastgan_refuses_other_resolutions() -> None:
         FastGANGenerator(200)
     with pytest.raises(ValueError, match="not 200"):
         FastGANDiscriminator(200)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "resnet"])
+def test_small_pairs_refuse_other_resolutions(name: str) -> None:
+    for family in (nets.GENERATORS, nets.DISCRIMINATORS):
+        with pytest.raises(ValueError, match="32 or 64 pixels a side, not 28"):
+            nets.build(family, name, {"resolution": 28})
+    with pytest.raises(ValueError, match="not 'layer'"):
+        nets.build(nets.GENERATORS, "dcgan", {"norm": "layer"})
+
+
+def test_pixel_norm_gives_every_pixel_the_length_one() -> None:
+    x = torch.randn(2, 16, 3, 5) * 7
+    torch.testing.assert_close(PixelNorm()(x).square().mean(1), torch.ones(2, 3, 5))
+
+
+def test_conditional_batch_norm_scales_by_label_and_starts_as_batch_norm() -> None:
+    torch.manual_seed(0)
+    norm = ConditionalBatchNorm(4, classes=3)
+    x, labels = torch.randn(6, 4, 5, 5), torch.tensor([0, 1, 2, 0, 1, 2])
+    plain = F.batch_norm(x, None, None, training=True)
+    torch.testing.assert_close(norm(x, labels), plain)
+    with torch.no_grad():
+        norm.embed.weight[1, :4] = 3.0
+        norm.embed.weight[2, 4:] = 5.0
+    y = norm(x, labels)
+    torch.testing.assert_close(y[1], plain[1] * 3)
+    torch.testing.assert_close(y[2], plain[2] + 5)
+    torch.testing.assert_close(y[0], plain[0])
+
+
+@pytest.mark.parametrize("name", ["dcgan", "resnet"])
+def test_labels_change_the_picture(name: str) -> None:
+    torch.manual_seed(0)
+    generator = nets.build(nets.GENERATORS, name, {"resolution": 32, "width": 8, "classes": 3})
+    if name == "resnet":
+        for block in generator.blocks:
+            nn.init.normal_(block.norm.embed.weight)
+    with torch.no_grad():
+        one, other = generator.eval()(torch.randn(1, generator.latent_size).expand(2, -1), torch.tensor([0, 2]))
+    assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_the_projection_moves_the_logit_by_the_labels_vector() -> None:
+    torch.manual_seed(0)
+    net = nets.build(nets.DISCRIMINATORS, "resnet", {"width": 8, "classes": 3})
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        features = F.relu(net.blocks(x)).sum((2, 3))
+        expected = net.logit(features)[:, 0] + (features * net.projection.weight.T[[2, 0]]).sum(1)
+        torch.testing.assert_close(net(x, torch.tensor([2, 0]))[0][:, 0], expected)
 
 
 def test_fastgan_gates_high_resolutions_by_low_ones() -> None:
