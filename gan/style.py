@@ -145,6 +145,38 @@ footer .divider { display: none; }
 .quiet { background: transparent !important; padding: 0 !important; }
 .no-show { display: none !important; }
 
+/* Answers about a cloth */
+.answer h3, #classify-versus h3 { font-size: 22px; margin: 0 0 2px; }
+#classify-versus h3 { font-size: 16px; margin: 8px 0 6px; }
+.answer p { margin: 0 0 10px; color: var(--body-text-color-subdued); }
+.answer.doubtful h3 { color: var(--secondary-600); }
+.dark .answer.doubtful h3 { color: #d9a441; }
+.answer ol { list-style: none; margin: 0; padding: 0; }
+.answer li { display: grid; grid-template-columns: 1fr auto; gap: 2px 10px; margin: 0 0 8px; font-size: 15px; }
+.answer .share, .answers td { font-variant-numeric: tabular-nums; }
+.answer i { grid-column: 1 / -1; height: 6px; border-radius: 3px; background: var(--background-fill-secondary); }
+.answer b { display: block; height: 100%; border-radius: 3px; background: var(--slider-color); }
+.why { margin: 10px 0 0; }
+.why label { display: flex; align-items: center; gap: 8px; padding: 6px 0; cursor: pointer; }
+.why input { width: 18px; height: 18px; accent-color: var(--primary-600); }
+.why div { position: relative; }
+.why img { display: block; width: 100%; border-radius: 3px; margin: 0; }
+.why .heat { position: absolute; inset: 0; height: 100%; transition: opacity .25s; }
+.why:not(:has(input:checked)) :is(.heat, figcaption) { opacity: 0; }
+.why figcaption { font-size: 13px; margin-top: 6px; color: var(--body-text-color-subdued); }
+.motifs summary { cursor: pointer; font-weight: 700; padding: 6px 0; }
+.motifs dl { margin: 0; }
+.motifs dt { font-size: 13px; color: var(--body-text-color-subdued); }
+.motifs dd { margin: 0 0 8px; max-width: 65ch; }
+.motifs .source { font-size: 12px; color: var(--body-text-color-subdued); }
+table.answers { width: 100%; border-collapse: collapse; font-size: 14px; margin: 0; }
+table.answers :is(th, td) { text-align: left; padding: 7px 10px 7px 0; border: 0;
+  border-bottom: 1px solid var(--border-color-primary); background: transparent; vertical-align: top; }
+table.answers thead th { font-weight: 400; color: var(--body-text-color-subdued); }
+table.answers tbody th { overflow-wrap: anywhere; }
+table.answers .failed td { color: var(--secondary-700); }
+.dark table.answers .failed td { color: #d9a441; }
+
 @media (max-width: 640px) {
   .gradio-container { padding: 0 12px 16px !important; }
   #masthead { padding-top: 12px; }
@@ -157,6 +189,14 @@ footer .divider { display: none; }
   .actions button { padding: 8px 6px; font-size: 15px; }
   #generate-start { grid-column: span 6; }
   #classify-photo { height: 300px !important; }
+  table.answers thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  table.answers tr { display: grid; grid-template-columns: 1fr auto; gap: 0 12px; padding: 8px 0;
+    border-bottom: 1px solid var(--border-color-primary); }
+  table.answers :is(tbody th, td) { padding: 1px 0; border: 0; }
+  table.answers :is(tbody th, .failed td) { grid-column: 1 / -1; }
+  table.answers td:empty { display: none; }
+  table.answers td[data-title] { display: flex; grid-column: 1 / -1; justify-content: space-between; }
+  table.answers td[data-title]::before { content: attr(data-title); color: var(--body-text-color-subdued); }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation-duration: .01s !important; } }
 """

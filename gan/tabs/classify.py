@@ -1,25 +1,57 @@
-"""The Classify tab: which motif is on this cloth?"""
+"""The Classify tab: which motif is on this cloth, why, and what does it mean?"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from gan import catalog
+from gan.checkpoint import read_config
 from gan.device import on_gpu
-from gan.errors import PictureError
-from gan.tabs.common import DRAWING, HELPER, PRIVATE, entry, guard, motif, t, tiles, unchecked, unopened, write_pngs
+from gan.errors import CantingError, PictureError
+from gan.tabs.answer import Row, about, as_csv, card, table, why
+from gan.tabs.common import (
+    DRAWING,
+    HELPER,
+    PRIVATE,
+    entry,
+    guard,
+    request_folder,
+    t,
+    tiles,
+    unchecked,
+    unopened,
+    write_pngs,
+)
+from gan.texts import say
 
-SHOWN = 5
+if TYPE_CHECKING:
+    from gan.classify import Answer, Explanation
+
 EXAMPLES_A_MODEL = 2
 FAVOURITES = ("batik-best-20", "batik-mobilenet-20")
+MOST_PHOTOS = 100
 
 
 @on_gpu
-def ask(model: str, photo: str) -> dict[str, float]:
-    """What a classifier of the catalogue says of a picture file."""
-    return {label: float(share) for label, share in catalog.load(model).classify(Path(photo))}
+def ask(model: str, photos: list[str]) -> list[Answer | CantingError]:
+    """What a classifier of the catalogue says of picture files; of one that is no usable picture, why."""
+    classifier = catalog.load(model)
+    found = []
+    for photo in photos:
+        try:
+            found.append(classifier.classify(Path(photo)))
+        except PictureError as error:
+            found.append(error)
+    return found
+
+
+@on_gpu
+def explain(model: str, photo: str) -> Explanation:
+    """What a classifier of the catalogue says of a picture file, and where it looked."""
+    return catalog.load(model).explain(Path(photo))
 
 
 def classify(photo: str | None, model: str = "batik-mobilenet-20") -> dict[str, float]:
@@ -31,7 +63,10 @@ def classify(photo: str | None, model: str = "batik-mobilenet-20") -> dict[str, 
     """
     if not photo:
         raise PictureError("error.picture.none")
-    return ask(entry(model, "classifier").name, photo)
+    (found,) = ask(entry(model, "classifier").name, [photo])
+    if isinstance(found, CantingError):
+        raise found
+    return {label: float(share) for label, share in found}
 
 
 def classifiers() -> list[catalog.Entry]:
@@ -40,17 +75,55 @@ def classifiers() -> list[catalog.Entry]:
     return sorted(found, key=lambda one: (one.name not in FAVOURITES, one.name.endswith("-report"), one.name))
 
 
-def named(answer: dict[str, float] | None) -> dict[str, float] | None:
-    """An answer with the motifs' names as people say them."""
-    if not answer:
-        return None
-    return {motif(label): share for label, share in answer.items()}
+def doubts(model: catalog.Entry) -> bool:
+    """Whether a model names a probability below which it is unsure."""
+    return float(read_config(model.folder).get("unsure_below", 0)) > 0
 
 
-def recognise(photo: str | None, model: str) -> tuple[dict[str, float] | None, dict[str, float] | None]:
-    """The answer, and the same with the motifs' names; nothing for no photo, as when a visitor took theirs away."""
-    answer = classify(photo, model) if photo else None
-    return answer, named(answer)
+def recognise(photo: str | None, model: str, language: str = "en") -> tuple[str, str, str]:
+    """The answer, where the model looked, and what is known of the motif, each as HTML.
+
+    Nothing for no photo, as when a visitor took theirs away.
+
+    Raises:
+        PictureError: for a file that is no usable picture.
+        CheckpointError: for a model that is not there or cannot be used.
+    """
+    if not photo:
+        return "", "", ""
+    found = explain(entry(model, "classifier").name, photo)
+    return card(found.answer, language), why(found, language), about(found.answer, language)
+
+
+def side_by_side(photo: str | None, language: str = "en") -> str:
+    """What every classifier says of one photo, as an HTML table; nothing for no photo."""
+    if not photo:
+        return ""
+    rows = [Row(one.title, ask(one.name, [photo])[0], doubts(one)) for one in classifiers()]
+    title = say("classify.side_by_side", language)
+    return f"<h3>{title}</h3>{table(rows, say('classify.column.model', language), language)}"
+
+
+def many(photos: list[tuple[str, str]] | None, model: str, language: str = "en") -> tuple[str, str]:
+    """Answers for several photos, given as (path, name): an HTML table, and the path of the same as a CSV file.
+
+    A photo that cannot be read has its reason in its row; the others are answered.
+
+    Raises:
+        PictureError: for no photo, or too many.
+        CheckpointError: for a model that is not there or cannot be used.
+    """
+    if not photos:
+        raise PictureError("error.picture.none")
+    if len(photos) > MOST_PHOTOS:
+        raise PictureError("error.picture.many", most=MOST_PHOTOS, found=len(photos))
+    asked = entry(model, "classifier")
+    found = ask(asked.name, [path for path, _ in photos])
+    rows = [Row(name, one, doubts(asked)) for (_, name), one in zip(photos, found, strict=True)]
+    path = request_folder() / "canting-motifs.csv"
+    # The mark at its start tells spreadsheets that the file is UTF-8.
+    path.write_text(as_csv(rows, language), encoding="utf-8-sig", newline="")
+    return table(rows, say("classify.column.file", language), language), str(path)
 
 
 def examples() -> list[tuple[str, str]]:
@@ -82,6 +155,7 @@ def build() -> None:
                     elem_id="classify-photo",
                 )
             )
+            seen = gr.HTML(elem_id="classify-why")
         with gr.Column(scale=2, min_width=280):
             model = unchecked(
                 gr.Dropdown(
@@ -94,10 +168,10 @@ def build() -> None:
             )
             start = gr.Button(t("classify.start"), variant="primary", elem_id="classify-start")
             cancel = gr.Button(t("app.cancel"), variant="stop", elem_classes="cancel")
-            answer = gr.Label(label=t("classify.answer"), num_top_classes=SHOWN, elem_id="classify-answer")
+            answer = gr.HTML(elem_id="classify-answer", min_height=60)
+            known = gr.HTML(elem_id="classify-motif")
             gr.Markdown(t("classify.limits"), elem_classes="quiet")
-            # The whole answer under the classes' own names: what /classify returns.
-            ranked = gr.Label(visible=False)
+    versus = gr.HTML(elem_id="classify-versus")
     if cloths:
         gr.Markdown(t("classify.examples"), elem_classes="quiet")
         shelf = gr.Gallery(
@@ -105,19 +179,54 @@ def build() -> None:
             allow_preview=False, columns=len(cloths), height="auto", buttons=[], elem_id="classify-examples",
             elem_classes=["pictures", "many"],
         )  # fmt: skip
+    with gr.Accordion(t("classify.many"), open=False, elem_id="classify-many"):
+        photos = named(gr.File(label=t("classify.many_photos"), file_count="multiple", height=180))
+        all_start = gr.Button(t("classify.many_start"), variant="primary", elem_id="classify-many-start")
+        listed = gr.HTML(elem_id="classify-many-table", min_height=40)
+        download = gr.DownloadButton(t("classify.many_download"), visible=False, elem_id="classify-many-download")
+    # The endpoint for programs: what the page shows beyond it, it asks for in ways of its own.
+    door, ranked = gr.Button(visible=False), gr.Label(visible=False)
+    door.click(guard(classify), [photo, model], ranked, api_name="classify", **DRAWING)
 
-    recognising = {**DRAWING, "show_progress_on": answer}
-    asked = start.click(guard(classify), [photo, model], ranked, api_name="classify", **recognising)
-    asked.success(guard(named), ranked, answer, **HELPER)
+    recognising = {**PRIVATE, **DRAWING, "show_progress_on": answer}
+    shown = [answer, seen, known]
+    asked = start.click(guard(demanded), [photo, model], shown, **recognising)
     # A change, not an input: taking the photo away fires the input while the photo is still there.
-    changes = [photo.change, model.input]
-    changed = gr.on(changes, guard(recognise), [photo, model], [ranked, answer], **PRIVATE, **recognising)
-    for event in (asked, changed):
+    changed = photo.change(guard(recognise), [photo, model], shown, **recognising)
+    switched = model.input(guard(recognise), [photo, model], shown, **recognising)
+    compared = [event.success(guard(side_by_side), photo, versus, **HELPER, **DRAWING) for event in (asked, changed)]
+    for event in (asked, changed, switched):
         # An older answer beside a picture that could not be read would be a wrong one.
-        event.failure(lambda: None, None, answer, **HELPER)
+        event.failure(lambda: ("", "", "", ""), None, [*shown, versus], **HELPER)
+    listing = all_start.click(
+        guard(listed_all), [photos, model], [listed, download], **{**recognising, "show_progress_on": listed}
+    )
     if cloths:
         shelf.select(guard(take), None, photo, **HELPER)
-    cancel.click(None, cancels=[asked, changed], **PRIVATE)
+    cancel.click(None, cancels=[asked, changed, switched, listing, *compared], **PRIVATE)
+
+
+def demanded(photo: str | None, model: str, language: str = "en") -> tuple[str, str, str]:
+    """As :func:`recognise`; without a photo a sentence says so."""
+    if not photo:
+        raise PictureError("error.picture.none")
+    return recognise(photo, model, language)
+
+
+def listed_all(photos: list | None, model: str, language: str = "en") -> tuple[str, gr.DownloadButton]:
+    """As :func:`many`, with the button that hands out the file."""
+    shown, path = many(photos, model, language)
+    return shown, gr.DownloadButton(value=path, visible=True)
+
+
+def named(file: gr.File) -> gr.File:
+    """Hand the handler each upload's path and the name that its owner gave it."""
+
+    def pairs(payload: object) -> list[tuple[str, str]]:
+        return [(one.path, one.orig_name or Path(one.path).name) for one in payload.root] if payload else []
+
+    file.preprocess = pairs
+    return file
 
 
 def take(event: gr.SelectData) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import json
 import subprocess
@@ -10,13 +11,16 @@ import zipfile
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 from PIL import Image
 
 from gan import settings
+from gan.classify import Answer
 from gan.errors import CheckpointError, PictureError, RequestError
 from gan.pictures import read_metadata
 from gan.tabs import classify, common, digits, generate
+from gan.tabs.answer import about, card
 from gan.texts import say
 
 
@@ -172,7 +176,80 @@ def test_a_photo_is_ranked(models, tmp_path):
     assert sorted(answer) == ["batik-bali", "batik-betawi", "batik-celup"]
     assert list(answer.values()) == sorted(answer.values(), reverse=True)
     assert sum(answer.values()) == pytest.approx(1, abs=1e-4)
-    assert set(classify.named(answer)) == {"Bali", "Betawi", "Celup"}
+
+
+def photograph(path: Path) -> str:
+    """A picture with a pattern, saved as a file."""
+    y, x = np.mgrid[:200, :300]
+    waves = [127 + 120 * np.sin(x / (9 + c)) * np.cos(y / (5 + c)) for c in range(3)]
+    Image.fromarray(np.stack(waves, -1).astype(np.uint8)).save(path)
+    return str(path)
+
+
+def test_an_answer_comes_with_its_map_and_what_the_motif_means(models, tmp_path):
+    answer, seen, known = classify.recognise(photograph(tmp_path / "cloth.jpg"), "batik-three", "en")
+    asked = classify.classify(str(tmp_path / "cloth.jpg"), "batik-three")
+    first = common.motif(next(iter(asked)))
+    assert f"<h3>{first}</h3>" in answer and answer.count("<li>") == 3 and "batik-" not in answer
+    assert seen.count("data:image/jpeg;base64,") == 2 and 'type="checkbox" checked' in seen
+    assert first in known and say("classify.signs") in known
+    assert say("classify.signs", "id") in classify.recognise(str(tmp_path / "cloth.jpg"), "batik-three", "id")[2]
+    assert classify.recognise(None, "batik-three") == ("", "", "")
+    with pytest.raises(PictureError):
+        classify.demanded(None, "batik-three")
+
+
+def test_an_unsure_answer_says_so_and_names_the_candidates():
+    ranked = (("batik-bali", 0.4), ("batik-celup", 0.35), ("batik-betawi", 0.25))
+    unsure = Answer(ranked, sure=False)
+    assert f"<h3>{say('classify.unsure')}</h3>" in card(unsure, "en") and say("classify.perhaps") in card(unsure, "en")
+    assert about(unsure, "en").count("<details") == 3
+    assert about(Answer(ranked), "en").count("<details") == 1
+
+
+def test_what_is_no_batik_is_said_to_be_none(models, tmp_path):
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "wall.png")
+    answer, _, known = classify.recognise(str(tmp_path / "wall.png"), "batik-three", "id")
+    assert "Bukan batik" in answer and known == ""
+    assert classify.classify(str(tmp_path / "wall.png"), "batik-three")
+
+
+def test_every_classifier_answers_side_by_side(models, tmp_path):
+    shown = classify.side_by_side(photograph(tmp_path / "cloth.jpg"), "en")
+    assert shown.count('<th scope="row">') == len(classify.classifiers()) == 1
+    assert "Batik-Three" in shown and "–" in shown, "this model states no doubt, so none may be claimed"
+    assert classify.side_by_side(None) == ""
+
+
+def test_several_photos_come_as_a_table_and_a_file_and_broken_ones_do_not_stop_the_others(models, tmp_path):
+    good = photograph(tmp_path / "good.jpg")
+    (tmp_path / "page.jpg").write_text("<html>not a picture</html>")
+    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.7\n" + b"0 0 obj << /Type /Page >> endobj\n" * 20)
+    (tmp_path / "empty.png").write_bytes(b"")
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "wall.png")
+    files = [(good, "<b>one</b>.jpg"), (str(tmp_path / "page.jpg"), "page.jpg"), (str(tmp_path / "paper.jpg"), "p.jpg")]
+    files += [(str(tmp_path / "empty.png"), "=empty.png"), (str(tmp_path / "wall.png"), "wall.png"), (good, "two.jpg")]
+    shown, path = classify.many(files, "batik-three", "en")
+    assert shown.count("<tr") == 7 and shown.count('class="failed"') == 3
+    assert "&lt;b&gt;one" in shown and "<b>one" not in shown
+    assert "PDF" in shown and "empty (0 bytes)" in shown and "Not batik" in shown
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "motif", "probability", "second", "third", "sure", "remark"]
+    asked = classify.classify(good, "batik-three")
+    assert [rows[5][key] for key in ("motif", "second", "third")] == list(asked)
+    assert float(rows[5]["probability"]) == pytest.approx(max(asked.values()), abs=1e-3)
+    assert rows[1]["motif"] == "" and "not a JPEG" in rows[1]["remark"]
+    assert rows[3]["file"] == "'=empty.png", "a spreadsheet would take the name for a formula"
+    assert (rows[4]["sure"], rows[5]["sure"]) == ("no", "")
+
+
+def test_no_photos_and_too_many_are_refused(models, tmp_path):
+    good = photograph(tmp_path / "good.jpg")
+    with pytest.raises(PictureError):
+        classify.many([], "batik-three")
+    with pytest.raises(PictureError, match="100"):
+        classify.many([(good, "a.jpg")] * 101, "batik-three")
 
 
 def test_a_broken_photo_is_refused_with_a_sentence(models, tmp_path):
