@@ -1,4 +1,4 @@
-"""python -m gan: list, sample, classify, bench."""
+"""python -m gan: list, sample, classify, bench, push, pull, deploy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from gan.command_line import run
 from gan.errors import CantingError, RequestError
+from gan.texts import say
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Use Canting's models from the command line.")
 
@@ -87,6 +88,51 @@ def bench() -> None:
     from gan.bench import bench as measure
 
     typer.echo(measure())
+
+
+@app.command()
+def push(
+    model: str,
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Who may see it; a new repository is private.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="The Hub's name of one, such as cc-by-4.0.")] = None,
+    message: Annotated[str | None, typer.Option(help="The revision's title.")] = None,
+    data: Annotated[str | None, typer.Option(help="For the card: what it was trained with.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what others changed there.")] = False,
+) -> None:
+    """Publish a model, by name or folder, as a new revision on the Hugging Face Hub."""
+    from gan import hub
+
+    made = hub.push(model, repository, private=private, licence=licence, message=message, data=data, force=force)
+    typer.echo(hub.summary(model, made))
+
+
+@app.command()
+def pull(
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
+    name: Annotated[str | None, typer.Option(help="The model's name here; else the repository's.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model of that name.")] = False,
+) -> None:
+    """Fetch a model from the Hugging Face Hub into the checkpoints folder."""
+    from gan import hub
+
+    folder = hub.pull(repository, name, force=force)
+    typer.echo(say("hub.pulled", repository=repository, model=folder.name, folder=folder.parent))
+
+
+@app.command()
+def deploy(
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; a new Space is private.")] = False,
+    message: Annotated[str | None, typer.Option(help="The revision's title.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what others changed there.")] = False,
+) -> None:
+    """Make or update a Hugging Face Space from this repository and its checkpoints."""
+    from gan import hub
+
+    typer.echo(hub.summary("Canting", hub.deploy(repository, public=public, message=message, force=force)))
 
 
 def main() -> None:

@@ -107,6 +107,8 @@ def load(name: str | Path) -> Any:
 
     folder = find(name).resolve()
     weights = folder / WEIGHTS
+    # A folder of the Hub's cache is named after its commit.
+    label = str(name) if folder.parent.name == "snapshots" else folder.name
     changed = weights.stat().st_mtime if weights.is_file() else 0.0
     with _lock:
         if folder in _loaded and _loaded[folder][0] == changed:
@@ -115,10 +117,10 @@ def load(name: str | Path) -> Any:
         if config["kind"] == "generator":
             from gan.sampling import Generator
 
-            model = Generator(folder.name, config, network)
+            model = Generator(label, config, network)
         else:
             from gan.classify import Classifier, Rejection
 
-            model = Classifier(folder.name, config, network, Rejection.load(folder))
+            model = Classifier(label, config, network, Rejection.load(folder))
         _loaded[folder] = (changed, model)
         return model

@@ -38,3 +38,7 @@ class DataError(CantingError):
 
 class RunError(CantingError):
     """A training run that cannot be started, found or continued."""
+
+
+class HubError(CantingError):
+    """A model that cannot be published to the Hugging Face Hub, or fetched from it."""
