@@ -1,4 +1,4 @@
-"""python -m training: recipes, fetch, fit, resume, runs, evaluate."""
+"""python -m training: recipes, fetch, fit, resume, runs, evaluate, report."""
 
 from __future__ import annotations
 
@@ -103,6 +103,17 @@ def evaluate(
 
     for key, value in measure(name, samples=samples).items():
         typer.echo(f"{key:24} {value}")
+
+
+@app.command()
+def report(
+    out: Annotated[Path | None, typer.Option(help="Write the comparison to this file, too.")] = None,
+    language: Annotated[str, typer.Option(help="en or id.")] = "en",
+) -> None:
+    """Compare the five reports with what was measured here, as Markdown."""
+    from training.report import report as compare
+
+    typer.echo(compare(out, language), nl=False)
 
 
 def changed(recipe: Any, settings: list[str]) -> Any:

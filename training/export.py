@@ -11,11 +11,16 @@ from gan.card import write_card
 from gan.checkpoint import DISCRIMINATOR, build_network, load_weights, save
 from gan.errors import RunError
 from gan.files import atomic
+from gan.pictures import png_bytes
 from gan.settings import checkpoints_folder
 from training.recipes import ClassifierRecipe
 from training.runs import Run
 
 SAMPLE_GRID = (8, 4)
+# The picture of how a training went: this many moments side by side, the same few samples under one another.
+MOMENTS, MOMENT_SAMPLES, MOMENT_SIDE = 8, 4, 64
+# As the loop lays out its fixed samples.
+GRID_COLUMNS, GRID_GAP = 6, 2
 TITLES = {
     "batik-parang": "Batik Parang",
     "batik-megamendung": "Batik Megamendung",
@@ -86,6 +91,7 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
             shutil.copyfile(discriminators, temporary)
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)
+    write_timeline(run, target, config["step"])
     write_card(target)
     return target
 
@@ -164,3 +170,32 @@ def write_samples(folder: Path) -> None:
             grid.paste(picture, (i * side, first // columns * side))
     with atomic(folder / "samples.png") as path:
         grid.save(path, "PNG", optimize=True)
+
+
+def write_timeline(run: Run, folder: Path, last: int) -> None:
+    """``timeline.png``: the run's fixed samples at up to eight evenly spaced moments to step ``last``, left to right.
+
+    Its text chunk ``steps`` names the moments. Nothing is written for a run without two grids of samples.
+    """
+    from PIL import Image
+
+    grids = {int(path.stem.removeprefix("step-")): path for path in (run.folder / "samples").glob("step-*.png")}
+    steps = sorted(step for step in grids if step <= last)
+    if len(steps) < 2:
+        return
+    count = min(MOMENTS, len(steps))
+    steps = [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
+    columns = []
+    for step in steps:
+        with Image.open(grids[step]) as grid:
+            side = (grid.width - GRID_GAP) // GRID_COLUMNS - GRID_GAP
+            corners = [GRID_GAP + i * (side + GRID_GAP) for i in range(MOMENT_SAMPLES)]
+            columns.append([grid.convert("RGB").crop((x, GRID_GAP, x + side, GRID_GAP + side)) for x in corners])
+    # The first moments may be at half the resolution.
+    side = min(MOMENT_SIDE, columns[-1][0].width)
+    sheet = Image.new("RGB", (count * side, MOMENT_SAMPLES * side))
+    for x, column in enumerate(columns):
+        for y, picture in enumerate(column):
+            sheet.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (x * side, y * side))
+    with atomic(folder / "timeline.png") as path:
+        path.write_bytes(png_bytes(sheet, {"steps": ",".join(map(str, steps))}))
