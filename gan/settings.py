@@ -39,3 +39,13 @@ def hub_patience() -> float:
         return float(os.environ.get("CANTING_HUB_PATIENCE") or 60)
     except ValueError:
         return 60.0
+
+
+def on_space() -> bool:
+    """Whether this is a Hugging Face Space, which sets ``SPACE_ID``."""
+    return bool(os.environ.get("SPACE_ID"))
+
+
+def publishing() -> bool | None:
+    """Whether visitors may publish: ``CANTING_PUBLISH``, 1 or 0; ``None`` where the owner has not said."""
+    return {"1": True, "0": False}.get(os.environ.get("CANTING_PUBLISH", "").strip())

@@ -20,7 +20,7 @@ from gan.device import on_gpu
 from gan.pictures import SUFFIXES
 from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, request_folder, t, unchecked, whole, write_pngs
 from gan.texts import say
-from training import jobs
+from training import jobs, publish
 from training.intake import MOST
 from training.runs import Run
 
@@ -342,6 +342,7 @@ def build(owner: gr.BrowserState) -> None:
                 },
                 elem_id="train-curve",
             )  # fmt: skip
+            publish.section(owner, runs)
 
     parts = [runs, state, stop, resume, samples, moment, curve, trial, timer, shown]
     now = [owner, runs, moment, shown]
