@@ -13,7 +13,7 @@ import gradio as gr
 
 from gan import catalog
 from gan.style import CSS, theme
-from gan.tabs import classify, digits, generate
+from gan.tabs import classify, digits, generate, results
 from gan.tabs.common import log, t
 
 CACHE_SECONDS = 6 * 3600
@@ -34,6 +34,8 @@ def build() -> gr.Blocks:
             for name, tab in (("generate", generate), ("digits", digits), ("classify", classify)):
                 with gr.Tab(t(f"app.tab.{name}"), id=name):
                     tab.build()
+            with gr.Tab(t("app.tab.results"), id="results") as opened:
+                results.build(opened)
             # Training is a package of its own: the app works without it.
             if importlib.util.find_spec("training") and importlib.util.find_spec("training.tab"):
                 from training import tab
@@ -45,10 +47,11 @@ def build() -> gr.Blocks:
 
 
 def warm_up() -> None:
-    """Import torch and load the first model, so that the first visitor need not wait for it."""
+    """Import torch and load the first models, so that the first visitor need not wait for them."""
     try:
         for model in generate.generators()[:1]:
             catalog.load(model.name)
+        classify.warm_up()
     except Exception:
         log.exception("warming up failed")
 
@@ -58,7 +61,7 @@ def main() -> None:
     page = build()
     page.launch(
         theme=theme(),
-        css=CSS,
+        css=CSS + results.CSS,
         i18n=t,
         footer_links=["api"],
         run_history=False,

@@ -39,7 +39,7 @@ def attribution(score: Callable[[Tensor], Tensor], layer: nn.Module, x: Tensor) 
 
 
 def over_photo(maps: Tensor, boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]) -> np.ndarray:
-    """The maps of several squares of a photo as one map of the whole photo, averaged where squares overlap.
+    """The maps of several squares of a photo as one map of the whole photo, blended where squares overlap.
 
     Args:
         maps: (n, rows, columns), one for each square.
@@ -57,10 +57,18 @@ def over_photo(maps: Tensor, boxes: Sequence[tuple[int, int, int, int]], size: t
         top, bottom = (min(height, round(edge * scale)) for edge in box[1::2])
         if right > left and bottom > top:
             square = Image.fromarray(one.numpy()).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
-            total[top:bottom, left:right] += np.asarray(square)
-            seen[top:bottom, left:right] += 1
-    heat = (total / np.maximum(seen, 1)).clip(0)
+            # A square counts less towards its edges, so that no seam shows where it ends inside another.
+            weight = np.minimum.outer(tent(bottom - top), tent(right - left))
+            total[top:bottom, left:right] += weight * np.asarray(square)
+            seen[top:bottom, left:right] += weight
+    heat = (total / np.maximum(seen, 1e-6)).clip(0)
     return heat / max(float(heat.max()), 1e-12)
+
+
+def tent(length: int) -> np.ndarray:
+    """Weights that rise from the ends to the middle, float32 (length,), in (0, 1]."""
+    steps = np.arange(length, dtype=np.float32) + 0.5
+    return np.minimum(steps, length - steps) * 2 / length
 
 
 def overlay(picture: Image.Image, heat: np.ndarray) -> Image.Image:

@@ -145,7 +145,7 @@ footer .divider { display: none; }
 .quiet { background: transparent !important; padding: 0 !important; }
 .no-show { display: none !important; }
 
-/* Answers about a cloth */
+/* Answers about a cloth. No commas inside a selector's brackets: Gradio splits selectors at every comma. */
 .answer h3, #classify-versus h3 { font-size: 22px; margin: 0 0 2px; }
 #classify-versus h3 { font-size: 16px; margin: 8px 0 6px; }
 .answer p { margin: 0 0 10px; color: var(--body-text-color-subdued); }
@@ -156,21 +156,24 @@ footer .divider { display: none; }
 .answer .share, .answers td { font-variant-numeric: tabular-nums; }
 .answer i { grid-column: 1 / -1; height: 6px; border-radius: 3px; background: var(--background-fill-secondary); }
 .answer b { display: block; height: 100%; border-radius: 3px; background: var(--slider-color); }
-.why { margin: 10px 0 0; }
+#classify-why, #classify-versus, #classify-why .html-container, #classify-versus .html-container,
+#classify-many-table, #classify-many-table .html-container { padding: 0 !important; }
+.until-asked:not(:has(.found)) { display: none; }
+.why { margin: 0; }
 .why label { display: flex; align-items: center; gap: 8px; padding: 6px 0; cursor: pointer; }
 .why input { width: 18px; height: 18px; accent-color: var(--primary-600); }
 .why div { position: relative; }
 .why img { display: block; width: 100%; border-radius: 3px; margin: 0; }
 .why .heat { position: absolute; inset: 0; height: 100%; transition: opacity .25s; }
-.why:not(:has(input:checked)) :is(.heat, figcaption) { opacity: 0; }
+.why:not(:has(input:checked)) .heat, .why:not(:has(input:checked)) figcaption { opacity: 0; }
 .why figcaption { font-size: 13px; margin-top: 6px; color: var(--body-text-color-subdued); }
 .motifs summary { cursor: pointer; font-weight: 700; padding: 6px 0; }
 .motifs dl { margin: 0; }
 .motifs dt { font-size: 13px; color: var(--body-text-color-subdued); }
 .motifs dd { margin: 0 0 8px; max-width: 65ch; }
 .motifs .source { font-size: 12px; color: var(--body-text-color-subdued); }
-table.answers { width: 100%; border-collapse: collapse; font-size: 14px; margin: 0; }
-table.answers :is(th, td) { text-align: left; padding: 7px 10px 7px 0; border: 0;
+table.answers { width: 100%; border-collapse: collapse; font-size: 14px; margin: 0 !important; border: 0 !important; }
+table.answers th, table.answers td { text-align: left; padding: 7px 10px 7px 0; border: 0;
   border-bottom: 1px solid var(--border-color-primary); background: transparent; vertical-align: top; }
 table.answers thead th { font-weight: 400; color: var(--body-text-color-subdued); }
 table.answers tbody th { overflow-wrap: anywhere; }
@@ -190,13 +193,13 @@ table.answers .failed td { color: var(--secondary-700); }
   #generate-start { grid-column: span 6; }
   #classify-photo { height: 300px !important; }
   table.answers thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  table.answers tr { display: grid; grid-template-columns: 1fr auto; gap: 0 12px; padding: 8px 0;
+  table.answers tr { display: grid; grid-template-columns: repeat(3, 1fr); gap: 2px 10px; padding: 8px 0;
     border-bottom: 1px solid var(--border-color-primary); }
-  table.answers :is(tbody th, td) { padding: 1px 0; border: 0; }
-  table.answers :is(tbody th, .failed td) { grid-column: 1 / -1; }
+  table.answers tbody th, table.answers td { padding: 0; border: 0; }
+  table.answers tbody th, table.answers .failed td { grid-column: 1 / -1; }
   table.answers td:empty { display: none; }
-  table.answers td[data-title] { display: flex; grid-column: 1 / -1; justify-content: space-between; }
-  table.answers td[data-title]::before { content: attr(data-title); color: var(--body-text-color-subdued); }
+  table.answers td[data-title]::before { content: attr(data-title); display: block; font-size: 12px;
+    color: var(--body-text-color-subdued); }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation-duration: .01s !important; } }
 """

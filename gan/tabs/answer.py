@@ -69,10 +69,13 @@ def card(answer: Answer, language: str) -> str:
 
 
 def why(found: Explanation, language: str) -> str:
-    """The photo with its map laid over it; a switch takes the map away. Nothing where nothing spoke for the label."""
+    """The photo with its map laid over it; a switch takes the map away.
+
+    Nothing for what is no batik, or where nothing spoke for the label.
+    """
     from gan.heatmap import overlay
 
-    if not found.heat.any():
+    if found.answer.batik is False or not found.heat.any():
         return ""
     photo = found.picture.copy()
     photo.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
@@ -83,7 +86,7 @@ def why(found: Explanation, language: str) -> str:
     )
     pictures = "".join(f'<img class="{kind}" src="{inline(one)}" alt="{text}">' for kind, one, text in shown)
     return (
-        f'<figure class="why"><label><input type="checkbox" checked> {say("classify.why", language)}</label>'
+        f'<figure class="why found"><label><input type="checkbox" checked> {say("classify.why", language)}</label>'
         f"<div>{pictures}</div><figcaption>{say('classify.why_text', language, motif=name)}</figcaption></figure>"
     )
 
@@ -113,7 +116,7 @@ def about(answer: Answer, language: str) -> str:
             f"<details {'open' if place == 0 else ''}><summary>{html.escape(motif(label))}</summary><dl>{facts}</dl>"
             f'<p class="source">{html.escape(source or say("classify.no_source", language))}</p></details>'
         )
-    return f'<div class="motifs">{"".join(parts)}</div>' if parts else ""
+    return f'<div class="motifs found">{"".join(parts)}</div>' if parts else ""
 
 
 def table(rows: Iterable[Row], first: str, language: str) -> str:
@@ -134,7 +137,7 @@ def table(rows: Iterable[Row], first: str, language: str) -> str:
             + "</tr>"
         )
     head = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in titles)
-    return f'<table class="answers"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    return f'<table class="answers found"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
 def others(answer: Answer) -> list[str]:

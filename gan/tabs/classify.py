@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
+from PIL import Image
 
 from gan import catalog
 from gan.checkpoint import read_config
@@ -155,7 +156,6 @@ def build() -> None:
                     elem_id="classify-photo",
                 )
             )
-            seen = gr.HTML(elem_id="classify-why")
         with gr.Column(scale=2, min_width=280):
             model = unchecked(
                 gr.Dropdown(
@@ -169,9 +169,13 @@ def build() -> None:
             start = gr.Button(t("classify.start"), variant="primary", elem_id="classify-start")
             cancel = gr.Button(t("app.cancel"), variant="stop", elem_classes="cancel")
             answer = gr.HTML(elem_id="classify-answer", min_height=60)
-            known = gr.HTML(elem_id="classify-motif")
             gr.Markdown(t("classify.limits"), elem_classes="quiet")
-    versus = gr.HTML(elem_id="classify-versus")
+    with gr.Row(elem_classes="until-asked"):
+        with gr.Column(scale=3, min_width=300):
+            seen = gr.HTML(elem_id="classify-why")
+        with gr.Column(scale=2, min_width=280):
+            known = gr.HTML(elem_id="classify-motif")
+    versus = gr.HTML(elem_id="classify-versus", elem_classes="until-asked")
     if cloths:
         gr.Markdown(t("classify.examples"), elem_classes="quiet")
         shelf = gr.Gallery(
@@ -217,6 +221,12 @@ def listed_all(photos: list | None, model: str, language: str = "en") -> tuple[s
     """As :func:`many`, with the button that hands out the file."""
     shown, path = many(photos, model, language)
     return shown, gr.DownloadButton(value=path, visible=True)
+
+
+def warm_up() -> None:
+    """Load the first classifier and what explains its answers, so that the first visitor need not wait for it."""
+    for model in classifiers()[:1]:
+        catalog.load(model.name).explain(Image.new("RGB", (64, 64)))
 
 
 def named(file: gr.File) -> gr.File:

@@ -125,6 +125,13 @@ def test_maps_of_squares_come_to_lie_where_the_squares_were():
     assert (over_photo(torch.zeros(3, 7, 7), boxes, (300, 100)) == 0).all()
 
 
+def test_squares_that_overlap_leave_no_seam():
+    maps = torch.stack([torch.full((7, 7), value) for value in (1.0, 0.0, 1.0)])
+    heat = over_photo(maps, squares(480, 320, 3), (480, 320))
+    assert heat[90, 2] == pytest.approx(1) and heat[85, MAP_SIDE // 2] < 0.6
+    assert np.abs(np.diff(heat[85])).max() < 0.05
+
+
 def test_very_long_photos_have_a_map_too():
     assert over_photo(torch.ones(3, 7, 7), squares(40_000, 16, 3), (40_000, 16)).shape == (1, MAP_SIDE)
 
