@@ -12,15 +12,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Loss:
-    """A pair of losses on single logit maps: the discriminator's from (real, fake), the generator's from fake."""
+    """A pair of losses on single logit maps: the discriminator's from (real, fake), the generator's from fake.
 
-    discriminator: Callable[[Tensor, Tensor], Tensor]
+    For the names in ``SMOOTHED`` the discriminator's takes ``smoothing`` too.
+    """
+
+    discriminator: Callable[..., Tensor]
     generator: Callable[[Tensor], Tensor]
 
 
-def bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """−log D(x) − log(1 − D(G(z))): Goodfellow et al. 2014, equation 1, the sigmoid folded into the loss."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+def bce_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tensor:
+    """−log D(x) − log(1 − D(G(z))): Goodfellow et al. 2014, equation 1, the sigmoid folded into the loss.
+
+    The reals' target is 1 − ``smoothing``: one-sided label smoothing, Salimans et al. 2016, section 3.4.
+    """
+    return F.softplus(-real).mean() + smoothing * real.mean() + F.softplus(fake).mean()
 
 
 def bce_generator(fake: Tensor) -> Tensor:
@@ -28,9 +34,9 @@ def bce_generator(fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
-def lsgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """(D(x) − 1)² + D(G(z))²: Mao et al. 2017, equation 2 with a = 0, b = 1, without the ½ (report R2)."""
-    return (real - 1).square().mean() + fake.square().mean()
+def lsgan_discriminator(real: Tensor, fake: Tensor, smoothing: float = 0.0) -> Tensor:
+    """(D(x) − 1)² + D(G(z))²: Mao et al. 2017, equation 2 with a = 0, b = 1 − ``smoothing``, without the ½ (R2)."""
+    return (real - (1 - smoothing)).square().mean() + fake.square().mean()
 
 
 def lsgan_generator(fake: Tensor) -> Tensor:
@@ -55,19 +61,45 @@ def hinge_generator(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+def wgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """D(G(z)) − D(x): Arjovsky et al. 2017, equation 2, the negative of the distance that the critic estimates."""
+    return fake.mean() - real.mean()
+
+
 LOSSES = {
     "bce": Loss(bce_discriminator, bce_generator),
     "lsgan": Loss(lsgan_discriminator, lsgan_generator),
     "hinge": Loss(hinge_discriminator, hinge_generator),
     "soft-hinge": Loss(soft_hinge_discriminator, hinge_generator),
+    "wgan": Loss(wgan_discriminator, hinge_generator),
 }
+# Losses with a target for the reals that can be smoothed.
+SMOOTHED = ("bce", "lsgan")
 
 
-def discriminator_loss(loss: Loss, real: list[Tensor], fake: list[Tensor]) -> Tensor:
+def discriminator_loss(loss: Loss, real: list[Tensor], fake: list[Tensor], smoothing: float = 0.0) -> Tensor:
     """The mean of ``loss.discriminator`` over pairs of logit maps."""
-    return torch.stack([loss.discriminator(r, f) for r, f in zip(real, fake, strict=True)]).mean()
+    more = {"smoothing": smoothing} if smoothing else {}
+    return torch.stack([loss.discriminator(r, f, **more) for r, f in zip(real, fake, strict=True)]).mean()
 
 
 def generator_loss(loss: Loss, fake: list[Tensor]) -> Tensor:
     """The mean of ``loss.generator`` over logit maps."""
     return torch.stack([loss.generator(f) for f in fake]).mean()
+
+
+def gradient_penalty(judge: Callable[[Tensor], list[Tensor]], real: Tensor, fake: Tensor) -> Tensor:
+    """(‖∇D(x̂)‖ − 1)² at random points between reals and fakes: Gulrajani et al. 2017, equation 3, without its λ.
+
+    Args:
+        judge: pictures (n, c, h, w) to logit maps; maps are averaged over positions and each other.
+        real, fake: as the discriminator sees them. Second derivatives in half precision lose the penalty in rounding:
+            give float32, outside autocast.
+    """
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    between = torch.lerp(fake, real, share).requires_grad_()
+    logits = torch.stack([logit.flatten(1).mean(1) for logit in judge(between)]).mean(0)
+    (slope,) = torch.autograd.grad(logits.sum(), between, create_graph=True)
+    # The root of nothing has no derivative.
+    lengths = (slope.square().sum((1, 2, 3)) + 1e-12).sqrt()
+    return (lengths - 1).square().mean()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from training.data.pictures import PictureSet, draw_batch
-from training.diffaug import POLICIES, cutout, diff_augment, translation
+from training.diffaug import POLICIES, cutout, diff_augment, rotation, translation
 from training.ema import Ema
-from training.losses import LOSSES, discriminator_loss, generator_loss
+from training.losses import LOSSES, discriminator_loss, generator_loss, gradient_penalty
 from training.projected import ProjectedDiscriminator, frozen_features
 
 REAL, FAKE = torch.tensor([[2.0], [-0.5]]), torch.tensor([[0.3], [-3.0]])
@@ -48,6 +48,52 @@ def test_hinge_stops_at_its_margin() -> None:
     assert 0.88 < soft < 0.92
 
 
+def test_wgan_is_the_difference_of_means() -> None:
+    loss = LOSSES["wgan"]
+    assert loss.discriminator(REAL, FAKE).item() == pytest.approx(-1.35 - 0.75)
+    assert loss.generator(FAKE).item() == pytest.approx(1.35)
+
+
+def test_smoothing_lowers_the_target_of_the_reals_alone() -> None:
+    zeros = torch.zeros(2, 1)
+    expected = F.binary_cross_entropy_with_logits(REAL, torch.full((2, 1), 0.9))
+    expected = expected + F.binary_cross_entropy_with_logits(FAKE, zeros)
+    torch.testing.assert_close(discriminator_loss(LOSSES["bce"], [REAL], [FAKE], 0.1), expected)
+    squares = ((2 - 0.9) ** 2 + (-0.5 - 0.9) ** 2) / 2 + (0.09 + 9) / 2
+    assert discriminator_loss(LOSSES["lsgan"], [REAL], [FAKE], 0.1).item() == pytest.approx(squares)
+
+
+def test_the_gradient_penalty_is_the_slopes_distance_from_one() -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(12, 1)
+    slope = linear.weight.norm().item()
+
+    def judge(pictures: torch.Tensor) -> list[torch.Tensor]:
+        return [linear(pictures.flatten(1))]
+
+    penalty = gradient_penalty(judge, torch.randn(5, 3, 2, 2), torch.randn(5, 3, 2, 2))
+    assert penalty.item() == pytest.approx((slope - 1) ** 2, rel=1e-4)
+    # The second derivative: 2 (|w| − 1) w / |w|.
+    penalty.backward()
+    torch.testing.assert_close(linear.weight.grad, 2 * (slope - 1) * linear.weight.detach() / slope)
+
+
+def test_the_gradient_penalty_looks_between_reals_and_fakes_and_survives_a_flat_judge() -> None:
+    seen = []
+    weight = torch.zeros(1, requires_grad=True)
+
+    def judge(pictures: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(pictures.detach())
+        return [pictures.flatten(1) * weight]
+
+    penalty = gradient_penalty(judge, torch.ones(64, 1, 2, 2), torch.zeros(64, 1, 2, 2))
+    penalty.backward()
+    assert penalty.item() == pytest.approx(1, abs=1e-4) and weight.grad.isfinite()
+    one_each = seen[0].flatten(1)
+    assert torch.equal(one_each.amin(1), one_each.amax(1))
+    assert one_each.amin() < 0.1 and one_each.amax() > 0.9
+
+
 def test_losses_are_averaged_over_scales_of_any_size() -> None:
     loss = LOSSES["lsgan"]
     scales = [torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 4, 4)]
@@ -63,6 +109,21 @@ def test_each_augmentation_keeps_the_shape_and_lets_gradients_through(name: str)
     assert y.shape == x.shape and not torch.equal(y, x)
     y.sum().backward()
     assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("shape", [(17, 17), (17, 33)])
+def test_rotation_turns_a_dot_by_at_most_ten_degrees_and_keeps_distances(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    height, width = shape
+    x = torch.zeros(64, 1, height, width)
+    x[:, :, height // 2, -3:] = 1.0
+    rows, columns = torch.meshgrid(torch.arange(height) - height // 2, torch.arange(width) - width // 2, indexing="ij")
+    y = rotation(x)
+    mass = y.sum((1, 2, 3))
+    centre = torch.stack([(y[:, 0] * rows).sum((1, 2)) / mass, (y[:, 0] * columns).sum((1, 2)) / mass])
+    angles = torch.atan2(centre[0], centre[1]).rad2deg()
+    assert angles.abs().max() < 12 and angles.max() > 6 and angles.min() < -6
+    assert (centre.norm(dim=0) - (width // 2 - 1)).abs().max() < 1
 
 
 def test_no_policy_changes_nothing() -> None:
