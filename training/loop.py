@@ -6,7 +6,9 @@ recipe's seed, the step and the process's rank: a resumed run needs no generator
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -24,19 +26,26 @@ from gan.checkpoint import DISCRIMINATOR, load_folder, load_weights
 from gan.errors import RunError
 from gan.files import atomic
 from gan.nets.common import add_spectral_norm, plain_weights
+from training.checks import check_fit, check_values
 from training.data.pictures import PictureSet, draw_batch, mix, order
 from training.diffaug import diff_augment
 from training.ema import Ema
-from training.losses import LOSSES, discriminator_loss, generator_loss
+from training.losses import LOSSES, discriminator_loss, generator_loss, gradient_penalty
 from training.projected import ProjectedDiscriminator
 from training.recipes import GanRecipe
 from training.runs import Run
 
 SAMPLE_COUNT = 36
+# How often a run goes back and tries a smaller rate before it gives up, and how much smaller.
+MOST_ROLLBACKS, SMALLER = 3, 0.5
 
 
 class Stopped(Exception):
     """Raised from ``on_step`` to end a run early; its state is saved first."""
+
+
+class NotFinite(ArithmeticError):
+    """A loss or a weight that is no number."""
 
 
 def precision(wanted: str, device: torch.device) -> str:
@@ -64,26 +73,28 @@ class GanTrainer:
         recipe: what to train and how.
         data: the training pictures.
         run: where it is kept.
+
+    Raises:
+        RunError: for a recipe whose parts do not fit each other or the data.
     """
 
     def __init__(self, recipe: GanRecipe, data: PictureSet, run: Run) -> None:
+        check_values(recipe)
         self.recipe, self.data, self.run = recipe, data, run
         # Not Accelerator().device: the first Accelerator of a process fixes its precision.
         mixed = precision(recipe.precision, PartialState().device)
         self.accelerator = Accelerator(mixed_precision=mixed)
         self.device = self.accelerator.device
-        if recipe.low_steps and (recipe.resolution <= 128 or set(recipe.discriminators) != {"projected"}):
-            raise RunError("error.run.fields", first="low_steps", second="resolution, discriminators")
         torch.manual_seed(recipe.seed)
-        self.generator = nets.build(nets.GENERATORS, recipe.network, recipe.network_args)
-        self.discriminators = nn.ModuleDict(
-            {
-                name: ProjectedDiscriminator(**arguments)
-                if name == "projected"
-                else nets.build(nets.DISCRIMINATORS, name, arguments)
-                for name, arguments in recipe.discriminators.items()
-            }
-        )
+        try:
+            self.generator = nets.build(nets.GENERATORS, recipe.network, recipe.network_args)
+            judges = {**nets.DISCRIMINATORS, "projected": ProjectedDiscriminator}
+            self.discriminators = nn.ModuleDict(
+                {name: nets.build(judges, name, arguments) for name, arguments in recipe.discriminators.items()}
+            )
+        except ValueError as error:
+            raise RunError("error.run.network", detail=error) from error
+        check_fit(recipe, self.generator, self.discriminators, data)
         # A run that has saved stands on its own: the model it began from may be gone.
         if recipe.start and not run.state_file.exists():
             self.start_from(recipe.start)
@@ -100,6 +111,8 @@ class GanTrainer:
         self.loss = LOSSES[recipe.loss]
         self.step = 0
         self.seconds = 0.0
+        self.rollbacks = 0
+        self.beginning: dict[str, Any] | None = None
 
     def start_from(self, name: str) -> None:
         """Begin with the generator, and where it fits the discriminator, of a checkpoint."""
@@ -113,7 +126,12 @@ class GanTrainer:
     @property
     def pictures_per_step(self) -> int:
         """Real pictures that one step sees, over all processes."""
-        return self.recipe.batch * self.recipe.accumulate * self.accelerator.num_processes
+        return self.recipe.batch * self.passes * self.accelerator.num_processes
+
+    @property
+    def passes(self) -> int:
+        """Batches that the discriminators see in one step on one process."""
+        return self.recipe.accumulate * self.recipe.d_steps
 
     # One step ---------------------------------------------------------------------------------------------------
 
@@ -164,44 +182,32 @@ class GanTrainer:
         return self.discriminators[name](view, labels)
 
     def logits(self, views: dict[str, Any], labels: Tensor | None) -> list[Tensor]:
-        return [logit for name, view in views.items() for logit in self.judge(name, view, labels)]
+        return [logit.float() for name, view in views.items() for logit in self.judge(name, view, labels)]
 
     def train_step(self) -> dict[str, float]:
-        """One update of the discriminators, then one of the generator, on the same generated pictures."""
+        """The discriminators' updates, then one of the generator, on the last of the same generated pictures.
+
+        Raises:
+            NotFinite: when a loss is no number; nothing of this step may be kept then.
+        """
         recipe = self.recipe
         torch.manual_seed(mix(recipe.seed, self.step, self.accelerator.process_index, 2))
         self.generator.train()
         self.discriminators.train()
         totals = {"d_loss": 0.0, "g_loss": 0.0, "d_real": 0.0, "d_fake": 0.0}
+        if recipe.gradient_penalty:
+            totals["d_penalty"] = 0.0
+
+        for turn in range(recipe.d_steps):
+            self.optimizer_d.zero_grad()
+            for micro in range(turn * recipe.accumulate, (turn + 1) * recipe.accumulate):
+                fake_views, labels = self.discriminator_pass(micro, totals)
+            self.apply(self.optimizer_d)
+
         scale = 1 / recipe.accumulate
-
-        self.optimizer_d.zero_grad()
-        for micro in range(recipe.accumulate):
-            real, labels = self.reals(micro)
-            with self.accelerator.autocast():
-                fake_views = self.fake_views(len(real), labels)
-                with torch.no_grad():
-                    real_views = self.views(real)
-                reconstruction = real.new_zeros(())
-                real_logits: list[Tensor] = []
-                for name, d in self.discriminators.items():
-                    if recipe.reconstruction and hasattr(d, "decode_whole"):
-                        logits, lost = self.judge(name, real_views[name], labels, reconstruct=True)
-                        reconstruction = reconstruction + lost
-                    else:
-                        logits = self.judge(name, real_views[name], labels)
-                    real_logits += logits
-                fake_logits = self.logits({k: detached(v) for k, v in fake_views.items()}, labels)
-                loss = discriminator_loss(self.loss, real_logits, fake_logits)
-            ((loss + recipe.reconstruction * reconstruction) * scale).backward()
-            totals["d_loss"] += loss.item() * scale
-            totals["d_real"] += torch.cat([x.flatten() for x in real_logits]).mean().item() * scale
-            totals["d_fake"] += torch.cat([x.flatten() for x in fake_logits]).mean().item() * scale
-        self.apply(self.optimizer_d)
-
         self.optimizer_g.zero_grad()
         self.discriminators.requires_grad_(False)
-        for micro in range(recipe.accumulate):
+        for micro in range(self.passes - recipe.accumulate, self.passes):
             with self.accelerator.autocast():
                 # Holding every graph of an accumulated step would cost its memory: draw anew instead.
                 if recipe.accumulate > 1:
@@ -214,10 +220,59 @@ class GanTrainer:
         self.apply(self.optimizer_g)
         self.ema.update(self.generator, self.step)
         self.step += 1
-        if not all(math.isfinite(value) for value in totals.values()):
-            # Nothing of this step is saved: the run can be resumed from the state before it.
-            raise RunError("error.run.not_finite", step=self.step)
+        if not self.everywhere(all(math.isfinite(value) for value in totals.values())):
+            raise NotFinite
         return totals
+
+    def discriminator_pass(self, micro: int, totals: dict[str, float]) -> tuple[dict[str, Any], Tensor | None]:
+        """Gradients of the discriminators' loss on one batch, added to theirs; ``totals`` grow by its figures.
+
+        Returns what the generator's update begins with: the views of the generated pictures, with their graph where
+        that update will use it, and the labels.
+        """
+        recipe = self.recipe
+        scale = 1 / recipe.accumulate
+        real, labels = self.reals(micro)
+        reused = recipe.accumulate == 1 and micro == self.passes - 1
+        with self.accelerator.autocast():
+            with torch.set_grad_enabled(reused):
+                fake_views = self.fake_views(len(real), labels)
+            with torch.no_grad():
+                real_views = self.views(real)
+            reconstruction = real.new_zeros(())
+            real_logits: list[Tensor] = []
+            for name, d in self.discriminators.items():
+                if recipe.reconstruction and hasattr(d, "decode_whole"):
+                    logits, lost = self.judge(name, real_views[name], labels, reconstruct=True)
+                    reconstruction = reconstruction + lost
+                else:
+                    logits = self.judge(name, real_views[name], labels)
+                real_logits += [logit.float() for logit in logits]
+            cut = {name: detached(view) for name, view in fake_views.items()}
+            fake_logits = self.logits(cut, labels)
+            loss = discriminator_loss(self.loss, real_logits, fake_logits, recipe.smoothing)
+        whole = loss + recipe.reconstruction * reconstruction
+        if recipe.gradient_penalty:
+            penalties = [
+                gradient_penalty(
+                    lambda between, d=d: d(between, labels), real_views[name].full.float(), cut[name].full.float()
+                )
+                for name, d in self.discriminators.items()
+            ]
+            penalty = torch.stack(penalties).mean()
+            whole = whole + recipe.gradient_penalty * penalty
+            totals["d_penalty"] += penalty.item() / self.passes
+        (whole * scale).backward()
+        totals["d_loss"] += loss.item() / self.passes
+        totals["d_real"] += torch.cat([x.flatten() for x in real_logits]).mean().item() / self.passes
+        totals["d_fake"] += torch.cat([x.flatten() for x in fake_logits]).mean().item() / self.passes
+        return fake_views, labels
+
+    def everywhere(self, fine: bool) -> bool:
+        """Whether ``fine`` holds on every process."""
+        if self.accelerator.num_processes == 1:
+            return fine
+        return self.accelerator.reduce(torch.tensor(float(fine), device=self.device), "mean").item() == 1
 
     def apply(self, optimizer: torch.optim.Optimizer) -> None:
         """Average the gradients over the processes and step."""
@@ -231,89 +286,162 @@ class GanTrainer:
     # The whole run ----------------------------------------------------------------------------------------------
 
     def train(self, on_step: Callable[[GanTrainer, dict[str, float]], None] | None = None) -> None:
-        """Go on to the recipe's last step, saving on its schedule. ``on_step`` may raise Stopped."""
+        """Go on to the recipe's last step, saving on its schedule. ``on_step`` may raise Stopped.
+
+        A loss or weight that is no number takes the run back to its last saved state, with half the rates.
+
+        Raises:
+            RunError: when that has happened for the fourth time; the last good state is saved then.
+        """
         recipe = self.recipe
+        if not self.run.state_file.exists():
+            self.beginning = copy.deepcopy(self.state())
         self.restore()
         begun = time.monotonic() - self.seconds
         if self.step == 0:
             self.save_samples()
         while self.step < recipe.steps:
-            values = self.train_step()
+            try:
+                values = self.train_step()
+                last = self.step == recipe.steps
+                saves = self.step % recipe.save_every == 0 or last
+                if saves and not self.everywhere(self.finite()):
+                    raise NotFinite
+            except NotFinite:
+                self.roll_back()
+                continue
             self.seconds = time.monotonic() - begun
-            last = self.step == recipe.steps
             if self.accelerator.is_main_process:
+                scores = {}
+                if recipe.score_every and self.step % recipe.score_every == 0:
+                    scores = self.score()
+                    begun = time.monotonic() - self.seconds
                 # The first ones singly: whoever watches wants to see soon that it goes.
-                if self.step % 10 == 0 or self.step < 10 or last:
+                if self.step % 10 == 0 or self.step < 10 or last or scores:
                     images = self.step * self.pictures_per_step
-                    rounded = {name: round(value, 5) for name, value in values.items()}
+                    rounded = {name: round(value, 5) for name, value in {**values, **scores}.items()}
                     self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
-                if self.step % recipe.snapshot_every == 0 or last:
+                if self.step % recipe.snapshot_every == 0 or last or scores:
                     self.snapshot()
-                if self.step % recipe.save_every == 0 or last:
+                if saves:
                     self.save()
             if on_step:
                 try:
                     on_step(self, values)
                 except Stopped:
-                    if self.accelerator.is_main_process:
+                    if self.accelerator.is_main_process and self.finite():
                         # The state first: whoever stopped the run may not wait for the rest.
                         self.save()
                         self.snapshot()
                     return
+
+    def finite(self) -> bool:
+        """Whether all that would be saved of the networks are numbers."""
+        stored = (self.generator, self.discriminators, self.ema.average)
+        return all(tensor.isfinite().all() for net in stored for tensor in net.state_dict().values())
+
+    def roll_back(self) -> None:
+        """Back to the last good state with smaller rates. Raises RunError after the third time, that state saved."""
+        failed, seconds, count = self.step, self.seconds, self.rollbacks + 1
+        self.restore()
+        self.seconds = seconds
+        if count <= MOST_ROLLBACKS:
+            self.rollbacks = count
+            self.set_rates()
+        if self.accelerator.is_main_process:
+            # At once: a run that is killed now must not try the same rates again.
+            self.save()
+        if count > MOST_ROLLBACKS:
+            if self.accelerator.is_main_process:
+                self.snapshot()
+            raise RunError("error.run.diverged", step=failed, kept=self.step, times=MOST_ROLLBACKS)
+        logging.warning(
+            "No number at step %d: back to step %d with %g of the rates", failed, self.step, SMALLER**self.rollbacks
+        )
+
+    def set_rates(self) -> None:
+        """The recipe's rates, halved for each time the run went back."""
+        for optimizer, rate in ((self.optimizer_g, self.recipe.rate_g), (self.optimizer_d, self.recipe.rate_d)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * SMALLER**self.rollbacks
 
     def snapshot(self) -> None:
         """Keep the averaged generator and the discriminators of this step, and a grid of pictures."""
         self.save_samples()
         self.run.save_snapshot(self.step, plain_weights(self.ema.average), plain_weights(self.discriminators))
 
-    @torch.inference_mode()
     def save_samples(self) -> None:
         """A grid of the same latents each time, under ``samples/``."""
-        draw = torch.Generator().manual_seed(mix(self.recipe.seed, 3))
-        latents = torch.randn(SAMPLE_COUNT, self.generator.latent_size, generator=draw)
-        labels = torch.arange(SAMPLE_COUNT) % self.generator.classes if self.generator.classes else None
-        torch.manual_seed(mix(self.recipe.seed, 4))
+        grid = make_grid(self.draw(SAMPLE_COUNT, 3), nrow=6, padding=2)
+        with atomic(self.run.folder / "samples" / f"step-{self.step:06d}.png") as path:
+            to_pil_image(grid).save(path, "PNG")
+
+    @torch.inference_mode()
+    def draw(self, count: int, stream: int) -> Tensor:
+        """Pictures in [0, 1] of the averaged generator on the CPU, from the same latents and labels each time.
+
+        ``stream`` tells one purpose's latents from another's.
+        """
+        draw = torch.Generator().manual_seed(mix(self.recipe.seed, stream))
+        latents = torch.randn(count, self.generator.latent_size, generator=draw)
+        labels = torch.arange(count) % self.generator.classes if self.generator.classes else None
+        # Noise that the network draws itself. The next step seeds anew.
+        torch.manual_seed(mix(self.recipe.seed, stream + 1))
         pictures = torch.cat(
             [
                 self.ema.average(
                     latents[i : i + 12].to(self.device),
-                    None if labels is None else labels[i : i + 12],
+                    None if labels is None else labels[i : i + 12].to(self.device),
                     **({"low": True} if self.low else {}),
                 )
-                for i in range(0, SAMPLE_COUNT, 12)
+                .float()
+                .cpu()
+                for i in range(0, count, 12)
             ]
         )
         low, high = self.generator.value_range
-        grid = make_grid((pictures.float().cpu() - low) / (high - low), nrow=6, padding=2).clamp(0, 1)
-        with atomic(self.run.folder / "samples" / f"step-{self.step:06d}.png") as path:
-            to_pil_image(grid).save(path, "PNG")
+        return ((pictures - low) / (high - low)).clamp(0, 1)
+
+    def score(self) -> dict[str, float]:
+        """FID and KID of the averaged generator, in full precision, against the training pictures (cached)."""
+        from training.evaluate import spread
+        from training.metrics import features, generator_figures, reference_features
+
+        count = self.recipe.score_samples
+        fake = self.draw(count, 5).mul(255).round().to(torch.uint8)
+        real = reference_features(spread(self.data, count), fake.shape[-1])
+        figures = generator_figures(features([fake]), real)
+        return {name: figures[name] for name in ("fid", "kid")}
+
+    def state(self) -> dict[str, Any]:
+        """All that the run needs to go on exactly."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "rollbacks": self.rollbacks,
+            "generator": self.generator.state_dict(),
+            "discriminators": self.discriminators.state_dict(),
+            "ema": self.ema.average.state_dict(),
+            "optimizer_g": self.optimizer_g.state_dict(),
+            "optimizer_d": self.optimizer_d.state_dict(),
+        }
 
     def save(self) -> None:
         """Write the training state."""
-        self.run.save_state(
-            {
-                "step": self.step,
-                "seconds": self.seconds,
-                "generator": self.generator.state_dict(),
-                "discriminators": self.discriminators.state_dict(),
-                "ema": self.ema.average.state_dict(),
-                "optimizer_g": self.optimizer_g.state_dict(),
-                "optimizer_d": self.optimizer_d.state_dict(),
-            }
-        )
+        self.run.save_state(self.state())
+        self.beginning = None
 
     def restore(self) -> None:
-        """Take up the run's saved state, if there is one."""
-        state = self.run.load_state()
-        if state is None:
-            self.run.forget_after(0)
-            return
+        """Take up the run's saved state, else the one that this process began with."""
+        state = self.run.load_state() or self.beginning
         self.generator.load_state_dict(state["generator"])
         self.discriminators.load_state_dict(state["discriminators"])
         self.ema.average.load_state_dict(state["ema"])
         self.optimizer_g.load_state_dict(state["optimizer_g"])
         self.optimizer_d.load_state_dict(state["optimizer_d"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        # States of before there were rollbacks lack their number.
+        self.step, self.seconds, self.rollbacks = state["step"], state["seconds"], state.get("rollbacks", 0)
+        self.set_rates()
         self.run.forget_after(self.step)
 
 

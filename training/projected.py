@@ -111,6 +111,8 @@ class ProjectedDiscriminator(nn.Module):
         seed: of the fixed random convolutions.
     """
 
+    channels = 3
+
     def __init__(
         self, mixed: tuple[int, ...] = (32, 48, 64, 128), width: int = 64, side: int | None = None, seed: int = 0
     ) -> None:

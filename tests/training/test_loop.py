@@ -1,0 +1,224 @@
+"""The GAN loop: what it refuses, how it recovers from losses that are no numbers, how it measures itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gan.errors import RunError
+from tests.training.conftest import make_pictures
+from training.data.pictures import PictureSet
+from training.export import snapshot_file
+from training.loop import GanTrainer, Stopped
+from training.recipes import RECIPES, GanRecipe
+from training.runs import Run
+from training.start import prepare
+
+SMALL = GanRecipe(
+    name="small",
+    report="R4",
+    source="cifar10:train",
+    network="dcgan",
+    network_args={"resolution": 32, "width": 4},
+    discriminators={"dcgan": {"resolution": 32, "width": 4}},
+    resolution=32,
+    loss="bce",
+    batch=4,
+    precision="float32",
+    steps=12,
+    save_every=4,
+    snapshot_every=6,
+)
+
+
+def pictures(side: int = 32, channels: int = 3, classes: int = 0) -> PictureSet:
+    """Twenty squares of noise, with labels where asked for."""
+    noise = torch.randint(256, (20, channels, side, side), dtype=torch.uint8)
+    names = [str(i) for i in range(classes)]
+    return PictureSet(noise, torch.arange(20) % classes if classes else None, names, description="noise")
+
+
+def trainer(folder: Path, data: PictureSet | None = None, **changes: Any) -> GanTrainer:
+    return GanTrainer(dataclasses.replace(SMALL, **changes), data or pictures(), Run(folder))
+
+
+MISFITS = [
+    ({"resolution": 64}, {"side": 64}, r"network \(dcgan, 32² × 3\) and resolution \(64\)"),
+    (
+        {"network": "cgan", "network_args": {}, "resolution": 64},
+        {"side": 64},
+        r"network \(cgan, 28² .* resolution \(64",
+    ),
+    ({}, {"side": 64}, r"source \(cifar10:train, 64²\) and resolution \(32\)"),
+    ({}, {"channels": 1}, r"source \(cifar10:train, 1 channels\) and channels \(3\)"),
+    ({"channels": 1}, {"channels": 1}, r"network \(dcgan, 32² × 3\) and channels \(1\)"),
+    (
+        {"network_args": {"resolution": 32, "classes": 10}},
+        {},
+        r"network \(dcgan, 10 labels\) and source \(cifar10:train, no labels\)",
+    ),
+    (
+        {"network_args": {"resolution": 32, "classes": 10}},
+        {"classes": 3},
+        r"network \(dcgan, 10 labels\) and source \(cifar10:train, 3 labels\)",
+    ),
+    (
+        {"discriminators": {"resnet": {"width": 4, "classes": 10}}},
+        {"classes": 10},
+        r"discriminators \(resnet, 10 labels\) and network \(dcgan, no labels\)",
+    ),
+    ({"discriminators": {"lsgan": {}}}, {}, r"discriminators \(lsgan, 64²\) and resolution \(32\)"),
+    ({"loss": "hinge", "smoothing": 0.1}, {}, r"smoothing \(0.1\) and loss \(hinge\)"),
+    ({"gradient_penalty": 10.0}, {}, r"gradient_penalty \(10.0\) and discriminators \(dcgan\) with batch norm"),
+    (
+        {"gradient_penalty": 10.0, "discriminators": {"projected": {}}},
+        {},
+        r"gradient_penalty \(10.0\) and discriminators \(projected\)",
+    ),
+    ({"loss": "wgan"}, {}, r"loss \(wgan\) and gradient_penalty \(0.0\)"),
+    ({"score_every": 5, "score_samples": 3}, {}, r"score_samples \(3\) and source \(20 pictures\)"),
+]
+
+
+@pytest.mark.parametrize(("changes", "data", "sentence"), MISFITS)
+def test_parts_that_do_not_fit_are_refused_with_both_fields(tmp_path, changes, data, sentence) -> None:
+    with pytest.raises(RunError, match=sentence):
+        trainer(tmp_path, pictures(**data), **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"loss": "l1"}, "loss cannot be l1: choose one of bce,"),
+        ({"augment": ("color", "blur")}, "augment cannot be blur"),
+        ({"precision": "int8"}, "precision cannot be int8"),
+        ({"batch": 0}, "batch cannot be 0: it is at least 1"),
+        ({"network": "gpt"}, "no network called 'gpt'"),
+        ({"discriminators": {"dcgan": {"resolution": 28}}}, "32 or 64 pixels a side, not 28"),
+        ({"discriminators": {"projected": {"depth": 3}}}, "projected does not take these arguments"),
+    ],
+)
+def test_names_and_numbers_that_stand_for_nothing_are_refused(tmp_path, changes, sentence) -> None:
+    with pytest.raises(RunError, match=sentence):
+        trainer(tmp_path, **changes)
+
+
+SIZES = {"mnist": (28, 1, 10), "cifar10": (32, 3, 10), "anime-faces": (64, 3, 0)}
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if isinstance(recipe, GanRecipe)])
+def test_every_recipe_fits_its_own_data(name: str, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPES[name], start="", precision="float32")
+    side, channels, classes = SIZES.get(recipe.source.split(":")[0], (recipe.resolution, recipe.channels, 0))
+    made = GanTrainer(recipe, pictures(side, channels, classes), Run(tmp_path))
+    assert sum(p.numel() for p in made.generator.parameters()) < 35_000_000
+
+
+def test_critic_steps_and_the_penalty_take_effect(tmp_path: Path) -> None:
+    """Two critic steps see twice the pictures; the penalty is part of what the critic learns from."""
+    judge = {"dcgan": {"resolution": 32, "width": 4, "batch_norm": False}}
+    data = pictures()
+    plain = trainer(tmp_path, data, loss="wgan", gradient_penalty=1e-9, discriminators=judge)
+    held = trainer(tmp_path, data, loss="wgan", gradient_penalty=10.0, discriminators=judge)
+    twice = trainer(tmp_path, data, loss="wgan", gradient_penalty=10.0, discriminators=judge, d_steps=2)
+    assert (plain.pictures_per_step, twice.pictures_per_step) == (4, 8)
+    steps = {name: one.train_step() for name, one in {"plain": plain, "held": held, "twice": twice}.items()}
+    assert set(steps["held"]) == {"d_loss", "g_loss", "d_real", "d_fake", "d_penalty"}
+    assert steps["plain"]["d_penalty"] == steps["held"]["d_penalty"] > 0
+    weights = [next(iter(one.discriminators.parameters())).detach() for one in (plain, held, twice)]
+    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
+    counts = [one.optimizer_d.state_dict()["state"][0]["step"].item() for one in (held, twice)]
+    assert counts == [1, 2]
+
+
+def poison(name: str, steps: set[int]) -> Any:
+    """An ``on_step`` that spoils one network, once after each of ``steps``."""
+    left = set(steps)
+
+    def on_step(one: GanTrainer, values: dict[str, float]) -> None:
+        if one.step in left:
+            left.remove(one.step)
+            net = one.ema.average if name == "ema" else getattr(one, name)
+            with torch.no_grad():
+                next(net.parameters()).fill_(torch.nan)
+
+    return on_step
+
+
+@pytest.mark.parametrize(
+    ("network", "step", "kept"), [("generator", 6, 4), ("discriminators", 2, 0), ("ema", 7, 4), ("generator", 3, 0)]
+)
+def test_a_loss_that_is_no_number_takes_the_run_back_with_half_the_rates(tmp_path, network, step, kept) -> None:
+    seen = []
+    spoil = poison(network, {step})
+
+    def on_step(one: GanTrainer, values: dict[str, float]) -> None:
+        seen.append((one.step, one.optimizer_g.param_groups[0]["lr"], one.optimizer_d.param_groups[0]["lr"]))
+        spoil(one, values)
+
+    trainer(tmp_path, rate_d=4e-4).train(on_step)
+    assert [number for number, *_ in seen] == [*range(1, step + 1), *range(kept + 1, 13)]
+    assert seen[step - 1][1:] == (2e-4, 4e-4) and seen[step][1:] == (1e-4, 2e-4) == seen[-1][1:]
+    state = Run(tmp_path).load_state()
+    assert state["step"] == 12 and state["rollbacks"] == 1
+    assert all(t.isfinite().all() for part in ("generator", "discriminators", "ema") for t in state[part].values())
+    lines = [line["step"] for line in Run(tmp_path).metrics()]
+    assert lines == sorted(set(lines))
+    # A later process goes on with the smaller rates.
+    again = trainer(tmp_path, rate_d=4e-4, steps=13)
+    again.train()
+    assert again.optimizer_d.param_groups[0]["lr"] == 2e-4
+
+
+def test_after_three_times_the_run_stops_with_the_last_good_state(tmp_path: Path) -> None:
+    rates = []
+
+    def on_step(one: GanTrainer, values: dict[str, float]) -> None:
+        rates.append(one.optimizer_g.param_groups[0]["lr"])
+        if one.step == 6:
+            poison("generator", {6})(one, values)
+
+    with pytest.raises(RunError, match=r"At step 7 .* after 3 tries .* The state of step 4"):
+        trainer(tmp_path).train(on_step)
+    assert sorted(set(rates), reverse=True) == [2e-4, 1e-4, 5e-5, 2.5e-5]
+    run = Run(tmp_path)
+    state = run.load_state()
+    assert state["step"] == 4 and state["rollbacks"] == 3
+    assert all(t.isfinite().all() for part in ("generator", "discriminators", "ema") for t in state[part].values())
+    assert snapshot_file(run, 4).is_file() and [line["step"] for line in run.metrics()] == [1, 2, 3, 4]
+    assert (tmp_path / "samples" / "step-000004.png").is_file()
+
+
+def test_a_stopped_run_does_not_save_what_is_no_number(tmp_path: Path) -> None:
+    def on_step(one: GanTrainer, values: dict[str, float]) -> None:
+        if one.step == 6:
+            poison("generator", {6})(one, values)
+            raise Stopped
+
+    trainer(tmp_path).train(on_step)
+    assert Run(tmp_path).load_state()["step"] == 4
+
+
+def test_the_loop_measures_its_generators_and_export_takes_the_best(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "cloths", 8)
+    run = Run(tmp_path / "run")
+    source = {"source": str(tmp_path / "cloths"), "score_every": 7, "score_samples": 6, "steps": 15}
+    run.create(dataclasses.replace(SMALL, **source))
+    prepare(run.folder).train()
+    measured = {line["step"]: line for line in run.metrics() if "kid" in line}
+    assert list(measured) == [7, 14]
+    assert all(line["fid"] > 0 and line["kid"] > -1 for line in measured.values())
+    best = min(measured.values(), key=lambda line: line["kid"])["step"]
+    assert snapshot_file(run, None).name == f"step-{best:06d}.safetensors"
+
+    # Measuring is only looking: without it the training is the same to the bit.
+    blind = Run(tmp_path / "blind")
+    blind.create(dataclasses.replace(SMALL, **{**source, "score_every": 0}))
+    prepare(blind.folder).train()
+    ours, theirs = run.load_state()["generator"], blind.load_state()["generator"]
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)

@@ -1,0 +1,80 @@
+"""What is refused before the first step: recipes whose parts do not fit each other or the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gan.errors import RunError
+from training.data.pictures import PictureSet
+from training.diffaug import POLICIES
+from training.losses import LOSSES, SMOOTHED
+from training.recipes import GanRecipe
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def check_values(recipe: GanRecipe) -> None:
+    """Refuse names and numbers that stand for nothing. Raises RunError naming the field, its value and the choices."""
+    choices = [("loss", recipe.loss, LOSSES), ("precision", recipe.precision, PRECISIONS)]
+    choices += [("augment", policy, POLICIES) for policy in recipe.augment]
+    for key, value, known in choices:
+        if value not in known:
+            raise RunError("error.run.choice", key=key, value=value, known=", ".join(known))
+    for key in ("batch", "accumulate", "d_steps", "save_every", "snapshot_every"):
+        if getattr(recipe, key) < 1:
+            raise RunError("error.run.least", key=key, value=getattr(recipe, key), least=1)
+
+
+def check_fit(recipe: GanRecipe, generator: nn.Module, discriminators: nn.ModuleDict, data: PictureSet) -> None:
+    """Refuse the first two parts that do not fit. Raises RunError naming the two fields with what they say."""
+    for first, second in misfits(recipe, generator, discriminators, data):
+        raise RunError("error.run.fields", first=first, second=second)
+
+
+def misfits(
+    recipe: GanRecipe, generator: nn.Module, discriminators: nn.ModuleDict, data: PictureSet
+) -> Iterator[tuple[str, str]]:
+    """Pairs of fields that do not fit, each with its value in brackets."""
+    if recipe.low_steps and (recipe.resolution <= 128 or set(discriminators) != {"projected"}):
+        yield f"low_steps ({recipe.low_steps})", "resolution, discriminators"
+    network = f"network ({recipe.network}, {generator.resolution}² × {generator.channels})"
+    if generator.resolution != recipe.resolution:
+        yield network, f"resolution ({recipe.resolution})"
+    if generator.channels != recipe.channels:
+        yield network, f"channels ({recipe.channels})"
+    # Stacked sets keep their own size; folders of pictures are read at the recipe's.
+    if isinstance(data.pictures, Tensor) and data.pictures.shape[-1] != recipe.resolution:
+        yield f"source ({recipe.source}, {data.pictures.shape[-1]}²)", f"resolution ({recipe.resolution})"
+    if data.pictures[0].shape[0] != recipe.channels:
+        yield f"source ({recipe.source}, {data.pictures[0].shape[0]} channels)", f"channels ({recipe.channels})"
+    if generator.classes and generator.classes != len(data.classes):
+        yield f"network ({recipe.network}, {generator.classes} labels)", f"source ({recipe.source}, {labels_of(data)})"
+    for name, net in discriminators.items():
+        judge = f"discriminators ({name})"
+        if getattr(net, "resolution", recipe.resolution) != recipe.resolution:
+            yield f"discriminators ({name}, {net.resolution}²)", f"resolution ({recipe.resolution})"
+        if getattr(net, "channels", recipe.channels) != recipe.channels:
+            yield f"discriminators ({name}, {net.channels} channels)", f"channels ({recipe.channels})"
+        count = getattr(net, "label_count", 0)
+        if count and count != generator.classes:
+            yield (
+                f"discriminators ({name}, {count} labels)",
+                f"network ({recipe.network}, {generator.classes or 'no'} labels)",
+            )
+        # The penalty is on each picture's own gradient, which batch norm mixes; frozen features have none to give.
+        mixes = any(isinstance(module, _BatchNorm) for module in net.modules())
+        if recipe.gradient_penalty and (mixes or hasattr(net, "project")):
+            yield f"gradient_penalty ({recipe.gradient_penalty})", judge + (" with batch norm" if mixes else "")
+    if recipe.loss == "wgan" and not recipe.gradient_penalty and "d" not in recipe.spectral:
+        yield "loss (wgan)", f"gradient_penalty ({recipe.gradient_penalty})"
+    if recipe.smoothing and recipe.loss not in SMOOTHED:
+        yield f"smoothing ({recipe.smoothing})", f"loss ({recipe.loss})"
+    if recipe.score_every and min(recipe.score_samples, len(data)) < 5:
+        yield f"score_samples ({recipe.score_samples})", f"source ({len(data)} pictures)"
+
+
+def labels_of(data: PictureSet) -> str:
+    return f"{len(data.classes) or 'no'} labels"
