@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan.checkpoint import CONFIG, DISCRIMINATOR, WEIGHTS, load_folder
-from gan.errors import HubError
+from gan.checkpoint import CONFIG, DISCRIMINATOR, WEIGHTS, build_network, load_folder, read_config
+from gan.errors import CheckpointError, HubError
 from gan.files import atomic
 from gan.hub_client import talking, unanswered, waiting
 from gan.settings import ROOT, cache_folder, checkpoints_folder
@@ -121,6 +121,7 @@ def push(
     folder = find(model)
     load_folder(folder)
     files: dict[str, Path | bytes] = {name: folder / name for name in MODEL_FILES if (folder / name).is_file()}
+    files[CONFIG] = public_config(folder)
     files[CARD] = hub_card(folder, repository, licence, data).encode()
     return publish(
         repository,
@@ -198,6 +199,7 @@ def place(fetched: Path, target: Path) -> None:
         complete.mkdir()
         for file in sorted(path for path in fetched.iterdir() if path.name in MODEL_FILES):
             shutil.copyfile(file, complete / file.name)
+        check_size(complete)
         load_folder(complete)
         if target.exists():
             target.rename(room / "before")
@@ -220,7 +222,9 @@ def cached(repository: str) -> Path:
     check_repository(repository)
     try:
         with talking(repository) as api:
-            return fetch(api, repository)[0]
+            folder = fetch(api, repository)[0]
+            check_size(folder)
+            return folder
     except HubError as error:
         if error.key not in ("error.hub.unreachable", "error.hub.down", "error.hub.busy"):
             raise
@@ -264,6 +268,21 @@ def fetch(api: HfApi, repository: str) -> tuple[Path, Remote]:
             file.resolve().unlink()
             raise HubError("error.hub.broken", repository=repository, file=file.name)
     return Path(folder), remote
+
+
+def check_size(folder: Path) -> None:
+    """Raises CheckpointError for a config that asks for a larger network than its weights fill: before memory is
+    taken for one."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            state = build_network(read_config(folder)).state_dict()
+    except (RuntimeError, ArithmeticError, LookupError) as error:
+        raise CheckpointError("error.checkpoint.network", detail=type(error).__name__) from None
+    # No number takes less than a byte.
+    if sum(tensor.numel() for tensor in state.values()) > (folder / WEIGHTS).stat().st_size:
+        raise CheckpointError("error.checkpoint.size", folder=folder.name)
 
 
 def publish(
@@ -400,6 +419,16 @@ def space_files(root: Path) -> dict[str, Path | bytes]:
                 continue
             found["/".join(parts)] = path
     return found
+
+
+def public_config(folder: Path) -> bytes:
+    """``config.json`` without this machine's folders: of a path only the last name stays."""
+    config = read_config(folder)
+    for key in ("source", "start"):
+        value = config.get(key)
+        if isinstance(value, str) and (Path(value).is_absolute() or value.startswith((".", "~"))):
+            config[key] = Path(value).name
+    return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def hub_card(folder: Path, repository: str, licence: str | None, data: str | None) -> str:
