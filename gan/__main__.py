@@ -77,7 +77,8 @@ def classify(
             failed = True
             typer.echo(f"{photo}: {error}", err=True)
             continue
-        typer.echo(f"{photo}: " + "  ".join(f"{label} {probability:.1%}" for label, probability in answer))
+        doubt = "not batik? " if answer.batik is False else "" if answer.sure else "unsure: "
+        typer.echo(f"{photo}: {doubt}" + "  ".join(f"{label} {probability:.1%}" for label, probability in answer))
     if failed:
         raise typer.Exit(1)
 

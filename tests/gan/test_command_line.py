@@ -72,3 +72,15 @@ def test_the_table_shows_what_was_measured(models: Path) -> None:
     (models / "digits" / "metrics.json").write_text(json.dumps(figures | {"steps": 2000, "digit_accuracy": 0.987}))
     table = results_table()
     assert "98.7% of digits read as asked; FID 12.3" in table and "2,000" in table
+
+
+def test_classify_says_what_is_no_batik_and_goes_on_past_broken_files(tmp_path: Path, monkeypatch, capsys) -> None:
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "wall.png")
+    Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "cloth.png")
+    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.7\n" + bytes(100))
+    files = [tmp_path / name for name in ("paper.jpg", "wall.png", "cloth.png")]
+    assert run(monkeypatch, "classify", *files, "--model", "batik-cnn-3", "--top", 1) == 1
+    told = capsys.readouterr()
+    wall, cloth = told.out.splitlines()
+    assert wall.startswith(f"{files[1]}: not batik? batik-") and cloth.startswith(f"{files[2]}: batik-")
+    assert "PDF document" in told.err
