@@ -162,6 +162,7 @@ footer .divider { display: none; }
 .why { margin: 0; }
 .why label { display: flex; align-items: center; gap: 8px; padding: 6px 0; cursor: pointer; }
 .why input { width: 18px; height: 18px; accent-color: var(--primary-600); }
+.dark .why input { accent-color: #d9a441; }
 .why div { position: relative; }
 .why img { display: block; width: 100%; border-radius: 3px; margin: 0; }
 .why .heat { position: absolute; inset: 0; height: 100%; transition: opacity .25s; }
@@ -175,6 +176,7 @@ footer .divider { display: none; }
 table.answers { width: 100%; border-collapse: collapse; font-size: 14px; margin: 0 !important; border: 0 !important; }
 table.answers th, table.answers td { text-align: left; padding: 7px 10px 7px 0; border: 0;
   border-bottom: 1px solid var(--border-color-primary); background: transparent; vertical-align: top; }
+table.answers tr { border: 0 !important; }
 table.answers thead th { font-weight: 400; color: var(--body-text-color-subdued); }
 table.answers tbody th { overflow-wrap: anywhere; }
 table.answers .failed td { color: var(--secondary-700); }
@@ -194,7 +196,7 @@ table.answers .failed td { color: var(--secondary-700); }
   #classify-photo { height: 300px !important; }
   table.answers thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   table.answers tr { display: grid; grid-template-columns: repeat(3, 1fr); gap: 2px 10px; padding: 8px 0;
-    border-bottom: 1px solid var(--border-color-primary); }
+    border-bottom: 1px solid var(--border-color-primary) !important; }
   table.answers tbody th, table.answers td { padding: 0; border: 0; }
   table.answers tbody th, table.answers .failed td { grid-column: 1 / -1; }
   table.answers td:empty { display: none; }

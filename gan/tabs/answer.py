@@ -41,7 +41,8 @@ class Row:
 
 def percent(share: float) -> str:
     """0.4312 as 43 %; what is not quite certain is never shown as 100 %."""
-    return "< 1 %" if share < 0.01 else f"{min(99, round(100 * share))} %"
+    # With a space that does not break.
+    return "<\u00a01\u00a0%" if share < 0.01 else f"{min(99, round(100 * share))}\u00a0%"
 
 
 def headline(answer: Answer, language: str) -> tuple[str, str]:
