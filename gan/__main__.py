@@ -11,7 +11,13 @@ from gan.command_line import run
 from gan.errors import CantingError, RequestError
 from gan.texts import say
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Use Canting's models from the command line.")
+# Local variables in a traceback could be a token.
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Use Canting's models from the command line.",
+)
 
 
 @app.command("list")

@@ -317,7 +317,8 @@ def publish(
         changed = tuple(sorted(path for path, content in files.items() if not remote.holds(path, content)))
         gone = tuple(sorted(path for path in remote.files if owned(path) and path not in files))
         commit = remote.commit
-        if (changed or gone) and not (new or force):
+        empty = set(remote.files) <= {".gitattributes"}
+        if (changed or gone) and not (new or empty or force):
             check_unmoved(api, repository, kind, remote)
         if private and not remote.private:
             api.update_repo_settings(repository, repo_type=kind, private=True)

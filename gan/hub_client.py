@@ -6,6 +6,7 @@ Tokens are handed to the client and to nothing else: its exceptions, which carry
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import time
@@ -91,6 +92,9 @@ def talking(repository: str, token: str | None = None, write: bool = False) -> I
     token = token or get_token()
     if write and not token:
         raise HubError("error.hub.no_token")
+    # The client would quote it in its complaint.
+    if token and not re.fullmatch(r"[!-~]+", token):
+        raise HubError("error.hub.token")
     waiting.since = None
     failure: HubError | None = None
     try:
@@ -105,6 +109,8 @@ def talking(repository: str, token: str | None = None, write: bool = False) -> I
         failure = refusal(error, repository, token)
     except Exception as error:
         failure = broken(error, repository, token)
+    finally:
+        waiting.since = None
     if failure:
         # The client's exceptions carry the request with its headers: no traceback may lead to them.
         raise failure from None

@@ -25,7 +25,7 @@ from gan.checkpoint import load_folder, save
 from gan.errors import CheckpointError
 from gan.nets.cgan import ConditionalGenerator
 from gan.settings import ROOT
-from tests.hub_server import Account, HubServer, serving
+from tests.hub_server import Account, HubServer, Repository, serving
 
 TOKEN, READER, NARROW, WIDE, NOBODY = (f"hf_{name}SecretOfTheTests" for name in ("own", "read", "few", "fine", "no"))
 ARGUMENTS = {"latent_size": 4, "width": 4}
@@ -158,7 +158,7 @@ def canting(process: subprocess.Popen, hub: HubServer, models: Path, tmp_path: P
     yield run
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     files += [content for one in hub.repositories.values() for _, _, kept in one.commits for content in kept.values()]
-    for token in (*hub.accounts, NOBODY):
+    for token in (*hub.accounts, NOBODY, "SecretOfTheTests"):
         assert not any(token in text for text in said) and not any(token.encode() in content for content in files)
 
 
@@ -255,6 +255,13 @@ def test_a_name_that_is_taken_is_not_overwritten(canting, hub: HubServer, tmp_pa
     assert hub.repository("model", "ratna/small").files == {"thesis.md": b"years of work"}
 
 
+def test_an_empty_repository_made_on_the_web_may_be_filled(canting, hub: HubServer) -> None:
+    empty = hub.repositories["model", "ratna/small"] = Repository("public")
+    empty.add("initial commit", {".gitattributes": b""})
+    assert canting("push", "small", "ratna/small").code == 0
+    assert empty.visibility == "public" and len(empty.commits) == 2
+
+
 def test_a_commit_in_between_stops_the_push(canting, hub: HubServer) -> None:
     assert canting("push", "small", "ratna/new").code == 0
     hub.misbehave("POST", "/commit/", 412)
@@ -293,6 +300,7 @@ def test_a_pause_of_the_hub_is_waited_out(canting, hub: HubServer) -> None:
     [
         (None, "ratna/small", "Publishing needs your Hugging Face token"),
         (NOBODY, "ratna/small", "The Hub does not accept this token"),
+        ("hf_ö SecretOfTheTests", "ratna/small", "The Hub does not accept this token"),
         (READER, "ratna/small", "This token may only read"),
         (NARROW, "ratna/small", "This token may only read"),
         (TOKEN, "budi/small", "This token cannot publish as budi; it can as ratna, sanggar."),
