@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,10 +111,13 @@ class Classifier:
     Args:
         name: of the checkpoint.
         config: the contents of its ``config.json``; ``input`` holds ``size``, ``channels``, ``mean``, ``std``
-            and how many ``views`` of a picture are averaged. ``temperature`` (default 1) divides the logits of every
+            and how many ``views`` of a picture are averaged, and how ``close`` (:func:`squares`). ``temperature`` (default 1) divides the logits of every
             view; below the probability ``unsure_below`` (default 0) an answer is not sure.
         network: in evaluation mode; with a rejection it offers ``embed`` and is ``head`` of that.
         rejection: what tells batik from other pictures; without one the model cannot.
+
+    Raises:
+        CheckpointError: for a ``temperature`` or ``unsure_below`` that is no such number.
     """
 
     def __init__(
@@ -122,8 +126,11 @@ class Classifier:
         self.name, self.config, self.rejection = name, config, rejection
         self.classes: list[str] = list(config["classes"])
         self.input: dict[str, Any] = config["input"]
-        self.temperature = float(config.get("temperature", 1.0))
-        self.unsure_below = float(config.get("unsure_below", 0.0))
+        self.temperature = _number(name, config, "temperature", 1.0)
+        self.unsure_below = _number(name, config, "unsure_below", 0.0)
+        if not self.temperature > 0:
+            raise CheckpointError("error.checkpoint.config", folder=name, detail="temperature is not above 0")
+        self.close = float(self.input.get("close", 1.0))
         self.device = best_device()
         self.parameters = sum(p.numel() for p in network.parameters())
         self.network = network.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
@@ -141,7 +148,7 @@ class Classifier:
         """
         if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
             raise RequestError("error.request.top")
-        picture = open_picture(photo, side=self.input["size"])
+        picture = self._open(photo)
         with torch.inference_mode():
             logits, features = self._see(self._normalised(self._views(picture)))
         return self._answer(picture, logits, features, top)
@@ -154,7 +161,7 @@ class Classifier:
         """
         from gan.heatmap import attribution, over_photo
 
-        picture = open_picture(photo, side=self.input["size"])
+        picture = self._open(photo)
         views = self._views(picture)
         seen = []
 
@@ -162,12 +169,16 @@ class Classifier:
             logits, features = self._see(x)
             seen.extend((logits.detach(), None if features is None else features.detach()))
             first = self._shares(seen[0]).mean(0).argmax()
-            # The probability's logarithm, not the logit: what speaks for every label alike is no reason for this one.
-            return logits.log_softmax(1)[:, first]
+            # Against the other labels: what speaks for all of them alike is no reason for this one. Log-odds, since the
+            # probability itself has no gradient left once it has come to 1.
+            rest = torch.arange(logits.shape[1], device=logits.device) != first.to(logits.device)
+            return logits[:, first] - logits[:, rest].logsumexp(1)
 
         maps = attribution(score, self.network.features, self._normalised(views))
         answer = self._answer(picture, *seen, None)
-        return Explanation(answer, picture, over_photo(maps, squares(*picture.size, len(views)), picture.size))
+        return Explanation(
+            answer, picture, over_photo(maps, squares(*picture.size, len(views), self.close), picture.size)
+        )
 
     @torch.inference_mode()
     def probabilities(self, pictures: Tensor) -> Tensor:
@@ -175,7 +186,11 @@ class Classifier:
         return self._shares(self._see(self._normalised(pictures))[0])
 
     def _views(self, picture: Image.Image) -> Tensor:
-        return to_input(picture, self.input["size"], self.input["channels"], self.input.get("views", 1))
+        return to_input(picture, self.input["size"], self.input["channels"], self.input.get("views", 1), self.close)
+
+    def _open(self, photo: Source) -> Image.Image:
+        # Never read at less than what the narrowest view needs.
+        return open_picture(photo, side=math.ceil(self.input["size"] / self.close))
 
     def _normalised(self, pictures: Tensor) -> Tensor:
         x = normalised(pictures.to(self.device), self.input["mean"], self.input["std"])
@@ -206,6 +221,14 @@ class Classifier:
         return Answer(ranked, sure, batik)
 
 
+def _number(name: str, config: dict[str, Any], key: str, default: float) -> float:
+    """A number of a config. Raises CheckpointError for anything else."""
+    value = config.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CheckpointError("error.checkpoint.config", folder=name, detail=f"{key} is no number")
+    return float(value)
+
+
 def batik_score(features: Tensor, mean: Tensor, whiten: Tensor, class_means: Tensor) -> Tensor:
     """How near each picture's pooled features lie to those of some class: 0 at its centre, ever lower away from it.
 
@@ -233,25 +256,32 @@ def contrast(picture: Image.Image) -> float:
     return float((np.asarray(grey, np.float32) - np.asarray(blurred, np.float32)).std())
 
 
-def squares(width: int, height: int, views: int) -> list[tuple[int, int, int, int]]:
-    """Squares as wide as the short side, as left, top, right, bottom: one in the centre, or several evenly spread."""
-    side = min(width, height)
+def squares(width: int, height: int, views: int, close: float = 1.0) -> list[tuple[int, int, int, int]]:
+    """Squares of a picture, as left, top, right, bottom.
+
+    As wide as the short side: one in the centre, or several evenly spread along the long side. Narrower (``close``
+    below 1, a share of the short side): the centre first, then the corners, five at most.
+    """
+    side = round(min(width, height) * close)
+    if close < 1:
+        places = [(0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)][:views]
+    else:
+        places = [(view / (views - 1) if views > 1 else 0.5,) * 2 for view in range(views)]
     boxes = []
-    for view in range(views):
-        share = view / (views - 1) if views > 1 else 0.5
-        left, top = round((width - side) * share), round((height - side) * share)
+    for right, down in places:
+        left, top = round((width - side) * right), round((height - side) * down)
         boxes.append((left, top, left + side, top + side))
     return boxes
 
 
-def to_input(picture: Image.Image, size: int, channels: int, views: int = 1) -> Tensor:
+def to_input(picture: Image.Image, size: int, channels: int, views: int = 1, close: float = 1.0) -> Tensor:
     """An RGB picture as a network sees it: squares of it, uint8 (views, channels, size, size).
 
     Where they lie, :func:`squares` says. A square keeps a motif's proportions, and the average over several sees all
     of the cloth: in cross-validation both told batik motifs apart better than squeezing the whole picture into one.
     """
     picture = picture.convert("L" if channels == 1 else "RGB")
-    boxes = squares(*picture.size, views)
+    boxes = squares(*picture.size, views, close)
     cut = [np.array(picture.resize((size, size), Image.Resampling.BICUBIC, box=box)) for box in boxes]
     return torch.from_numpy(np.stack(cut)).reshape(views, size, size, channels).permute(0, 3, 1, 2)
 

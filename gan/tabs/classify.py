@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
-from PIL import Image
 
 from gan import catalog
 from gan.checkpoint import read_config
 from gan.device import on_gpu
-from gan.errors import CantingError, PictureError
+from gan.errors import CantingError, CheckpointError, PictureError
 from gan.tabs.answer import Row, about, as_csv, card, table, why
 from gan.tabs.common import (
     DRAWING,
@@ -100,7 +100,12 @@ def side_by_side(photo: str | None, language: str = "en") -> str:
     """What every classifier says of one photo, as an HTML table; nothing for no photo."""
     if not photo:
         return ""
-    rows = [Row(one.title, ask(one.name, [photo])[0], doubts(one)) for one in classifiers()]
+    rows = []
+    for one in classifiers():
+        try:
+            rows.append(Row(one.title, ask(one.name, [photo])[0], doubts(one)))
+        except CheckpointError as error:  # one model that cannot be loaded does not silence the others
+            rows.append(Row(one.title, error, False))
     title = say("classify.side_by_side", language)
     return f"<h3>{title}</h3>{table(rows, say('classify.column.model', language), language)}"
 
@@ -226,7 +231,8 @@ def listed_all(photos: list | None, model: str, language: str = "en") -> tuple[s
 def warm_up() -> None:
     """Load the first classifier and what explains its answers, so that the first visitor need not wait for it."""
     for model in classifiers()[:1]:
-        catalog.load(model.name).explain(Image.new("RGB", (64, 64)))
+        catalog.load(model.name)
+    importlib.import_module("captum.attr")  # takes longer than an answer
 
 
 def named(file: gr.File) -> gr.File:

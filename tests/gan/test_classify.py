@@ -190,6 +190,21 @@ def test_below_the_stated_probability_an_answer_is_not_sure(folder, model, tmp_p
     assert dict(unsure) == pytest.approx(dict(model.classify(picture())))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"temperature": 0}, {"temperature": -1.0}, {"temperature": "warm"}, {"unsure_below": None}]
+)
+def test_a_config_with_senseless_numbers_is_refused(folder, tmp_path, changes):
+    with pytest.raises(CheckpointError, match=next(iter(changes))):
+        catalog.load(copied(folder, tmp_path / "odd", **changes))
+
+
+def test_a_screenshot_is_answered(model):
+    screen = Image.new("RGB", (1170, 2532), "white")
+    for row in range(0, 2532, 84):
+        screen.paste((40, 40, 48), (60, row, 200 + row * 37 % 900, row + 30))
+    assert len(model.classify(screen)) == 3
+
+
 def test_the_score_is_minus_the_whitened_distance_to_the_nearest_class():
     generator = torch.Generator().manual_seed(0)
     features, mean = torch.randn(5, 4, generator=generator), torch.randn(4, generator=generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -219,6 +220,16 @@ def test_every_classifier_answers_side_by_side(models, tmp_path):
     assert shown.count('<th scope="row">') == len(classify.classifiers()) == 1
     assert "Batik-Three" in shown and "–" in shown, "this model states no doubt, so none may be claimed"
     assert classify.side_by_side(None) == ""
+
+
+def test_a_model_that_cannot_be_loaded_does_not_silence_the_others(models, tmp_path, monkeypatch):
+    for name in ("batik-three", "batik-odd"):
+        shutil.copytree(models / "batik-three", tmp_path / "more" / name)
+    odd = tmp_path / "more" / "batik-odd" / "config.json"
+    odd.write_text(json.dumps(json.loads(odd.read_text()) | {"temperature": 0, "title": "Odd"}))
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path / "more"))
+    shown = classify.side_by_side(photograph(tmp_path / "cloth.jpg"), "en")
+    assert shown.count('class="failed"') == 1 and "temperature" in shown and "Batik-Three" in shown and "%" in shown
 
 
 def test_several_photos_come_as_a_table_and_a_file_and_broken_ones_do_not_stop_the_others(models, tmp_path):
