@@ -22,6 +22,7 @@ LIMITS = {
     "16 batik at 256², model loaded": 0.4,
     "ten digits": 0.1,
     "one classification, MobileNetV2, 12-megapixel JPEG": 0.5,
+    "the same with its heat map, as the page shows it": 1.0,
     "resident memory after using every tab (GB)": 2.0,
 }
 
@@ -107,6 +108,7 @@ def bench() -> str:
     import torch
 
     from gan.catalog import load
+    from gan.tabs.answer import why
 
     batik, digits, classifier = load("batik-kawung"), load("mnist-cgan"), load("batik-mobilenet-20")
     picture = photo()
@@ -114,6 +116,7 @@ def bench() -> str:
     figures[names[2]] = median_seconds(lambda: batik.sample(16, seed=0))
     figures[names[3]] = median_seconds(lambda: digits.sample(labels=list(range(10)), seed=0))
     figures[names[4]] = median_seconds(lambda: classifier.classify(picture))
+    figures[names[5]] = median_seconds(lambda: why(classifier.explain(picture), "en"))
     lines = ["| | measured | at most |", "|---|---|---|"]
     for name, limit in LIMITS.items():
         unit = "GB" if "GB" in name else "s"

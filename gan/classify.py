@@ -159,7 +159,7 @@ class Classifier:
         Raises:
             PictureError: for a file that is no usable picture.
         """
-        from gan.heatmap import attribution, over_photo
+        from gan.heatmap import attribution, over_photo, stages
 
         picture = self._open(photo)
         views = self._views(picture)
@@ -174,7 +174,7 @@ class Classifier:
             rest = torch.arange(logits.shape[1], device=logits.device) != first.to(logits.device)
             return logits[:, first] - logits[:, rest].logsumexp(1)
 
-        maps = attribution(score, self.network.features, self._normalised(views))
+        maps = attribution(score, stages(self.network), self._normalised(views))
         answer = self._answer(picture, *seen, None)
         return Explanation(
             answer, picture, over_photo(maps, squares(*picture.size, len(views), self.close), picture.size)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 # Long side of a map laid over its photo: the network's own cells are far larger.
 MAP_SIDE = 256
@@ -21,21 +22,31 @@ FADED, GLOW = 0.55, 0.6
 COLOURS = np.array([(74, 38, 20), (161, 74, 30), (226, 150, 40), (255, 236, 160)], np.float32)
 
 
-def attribution(score: Callable[[Tensor], Tensor], layer: nn.Module, x: Tensor) -> Tensor:
-    """How much each place of a layer's output speaks for ``score``.
+def stages(network: nn.Module) -> list[nn.Module]:
+    """The modules that put out a network's last feature maps: its ``features``, and a timm network's beside them."""
+    return [network.features, *(child.bn2 for child in network.children() if hasattr(child, "bn2"))]
+
+
+def attribution(score: Callable[[Tensor], Tensor], layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """How much each place of some layers' outputs, taken together, speaks for ``score``.
 
     Args:
-        score: network inputs (n, c, h, w) -> (n,); runs ``layer`` once.
-        layer: a convolutional stage with output (n, d, rows, columns).
+        score: network inputs (n, c, h, w) -> (n,); runs each layer once.
+        layers: convolutional stages with outputs (n, d, rows, columns), which may differ in size.
 
     Returns:
-        (n, rows, columns), float32 on the CPU, never negative: what speaks against the label is left out.
+        (n, rows, columns), as fine as the finest, float32 on the CPU, never negative: what speaks against the label is
+        left out.
     """
     from captum.attr import LayerGradientXActivation
 
     with torch.enable_grad():
-        found = LayerGradientXActivation(score, layer, multiply_by_inputs=True).attribute(x)
-    return found.detach().sum(1).clamp(min=0).float().cpu()
+        found = LayerGradientXActivation(score, list(layers)).attribute(x)
+    maps = [one.detach().float().sum(1, keepdim=True) for one in found]
+    size = max((one.shape[2:] for one in maps), key=lambda shape: shape.numel())
+    # A cell of a coarse map speaks for all the fine ones that it covers.
+    shares = (functional.interpolate(one, size, mode="bilinear") * one[0].numel() / size.numel() for one in maps)
+    return sum(shares).squeeze(1).clamp(min=0).cpu()
 
 
 def over_photo(maps: Tensor, boxes: Sequence[tuple[int, int, int, int]], size: tuple[int, int]) -> np.ndarray:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gan import catalog
+from gan import catalog, nets
 from gan.checkpoint import load_folder
 from gan.classify import Classifier, Explanation, squares
-from gan.heatmap import MAP_SIDE, attribution, over_photo, overlay
+from gan.heatmap import MAP_SIDE, attribution, over_photo, overlay, stages
 from gan.pictures import open_picture
 
 SHIPPED = [one.name for one in catalog.entries("classifier") if one.classes and one.classes[0].startswith("batik-")]
@@ -105,10 +105,35 @@ def test_the_map_finds_what_the_label_depends_on():
         layer.weight.copy_(torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand_as(layer.weight))
     x = torch.zeros(2, 3, 64, 64)
     x[0, 0, :, 32:] = x[1, 0, :32] = 1
-    maps = attribution(lambda x: layer(x).relu().mean((1, 2, 3)), layer, x)
+    maps = attribution(lambda x: layer(x).relu().mean((1, 2, 3)), [layer], x)
     assert maps.shape == (2, 8, 8)
     assert (maps[0, :, 4:] > 0).all() and (maps[0, :, :4] == 0).all()
     assert (maps[1, :4] > 0).all() and (maps[1, 4:] == 0).all()
+
+
+def test_maps_of_layers_of_different_size_add_up():
+    fine, coarse = torch.nn.AvgPool2d(8), torch.nn.AvgPool2d(16)
+    x = torch.zeros(1, 3, 64, 64)
+    x[:, :, :, 32:] = 1
+    maps = attribution(lambda x: fine(x).mean((1, 2, 3)) + coarse(x).mean((1, 2, 3)), [fine, coarse], x)
+    assert maps.shape == (1, 8, 8)
+    assert maps.sum().item() == pytest.approx(1, abs=0.01), "half of each mean"
+    assert (maps[0, :, 6:] > 0).all() and (maps[0, :, :3] == 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(nets.CLASSIFIERS))
+def test_the_maps_show_all_that_the_head_is_given(name):
+    network = nets.build(nets.CLASSIFIERS, name, {"classes": 3}).eval()
+    if not hasattr(network, "embed"):
+        assert stages(network) == [network.features]
+        return
+    seen, x = [], torch.randn(1, 3, 96, 96)
+    hooks = [stage.register_forward_hook(lambda *call: seen.append(call[2])) for stage in stages(network)]
+    with torch.inference_mode():
+        features = network.embed(x)
+    for hook in hooks:
+        hook.remove()
+    assert torch.allclose(torch.cat([one.mean((2, 3)) for one in seen], 1), features, atol=1e-6)
 
 
 def test_maps_of_squares_come_to_lie_where_the_squares_were():
