@@ -110,9 +110,10 @@ class Classifier:
 
     Args:
         name: of the checkpoint.
-        config: the contents of its ``config.json``; ``input`` holds ``size``, ``channels``, ``mean``, ``std``
-            and how many ``views`` of a picture are averaged, and how ``close`` (:func:`squares`). ``temperature`` (default 1) divides the logits of every
-            view; below the probability ``unsure_below`` (default 0) an answer is not sure.
+        config: the contents of its ``config.json``; ``input`` holds ``size``, ``channels``, ``mean``, ``std``, how many
+            ``views`` of a picture are averaged, and how ``close`` they are (:func:`squares`). ``temperature`` (default
+            1) divides the logits of every view; below the probability ``unsure_below`` (default 0) an answer is not
+            sure.
         network: in evaluation mode; with a rejection it offers ``embed`` and is ``head`` of that.
         rejection: what tells batik from other pictures; without one the model cannot.
 
