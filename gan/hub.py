@@ -14,6 +14,7 @@ import json
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,7 @@ SPACE_FILES = ("app.py", "requirements.txt", CARD, "LICENSE")
 SPACE_FOLDERS = ("gan", "training", "checkpoints")
 LARGEST_MODEL = 2_000_000_000
 SHOWN_CHANGES = 8
+ABANDONED_SECONDS = 3600
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -177,6 +179,7 @@ def pull(repository: str, name: str | None = None, *, force: bool = False, token
     if not FOLDER_NAME.fullmatch(name):
         raise HubError("error.hub.folder_name", name=name)
     target = checkpoints_folder() / name
+    clear_up(target)
     if target.exists() and not force:
         raise HubError("error.hub.folder", folder=name)
     with talking(repository, token) as api:
@@ -208,6 +211,17 @@ def place(fetched: Path, target: Path) -> None:
         if not target.exists() and (room / "before").exists():
             (room / "before").rename(target)
         shutil.rmtree(room, ignore_errors=True)
+
+
+def clear_up(target: Path) -> None:
+    """Bring back what a pull that was killed had set aside, and remove what it left."""
+    for room in target.parent.glob(f".{target.name}.*"):
+        # A younger one may belong to a pull that is still going on.
+        if room.is_dir() and time.time() - room.stat().st_mtime > ABANDONED_SECONDS:
+            with contextlib.suppress(OSError):
+                if (room / "before").is_dir() and not target.exists():
+                    (room / "before").rename(target)
+            shutil.rmtree(room, ignore_errors=True)
 
 
 @cache

@@ -42,8 +42,8 @@ def hub_patience() -> float:
 
 
 def on_space() -> bool:
-    """Whether this is a Hugging Face Space, which sets ``SPACE_ID``."""
-    return bool(os.environ.get("SPACE_ID"))
+    """Whether this is a Hugging Face Space, as Gradio sees it: elsewhere it would sign everybody in as the machine."""
+    return os.environ.get("SYSTEM") == "spaces" and bool(os.environ.get("SPACE_ID"))
 
 
 def publishing() -> bool | None:

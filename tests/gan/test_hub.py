@@ -399,6 +399,20 @@ def test_a_pull_overwrites_nothing_unless_told_to(canting, hub: HubServer, model
     failed(canting("pull", "ratna/small", "--name", "../small"), "cannot be a model's name")
 
 
+def test_a_pull_that_was_killed_is_cleared_up(canting, hub: HubServer, models: Path) -> None:
+    filled(hub, canting)
+    # Killed between its two renames, two hours ago; another one goes on.
+    room, busy = models / ".small.abc", models / ".small.def"
+    room.mkdir()
+    (models / "small").rename(room / "before")
+    (room / "small").mkdir()
+    busy.mkdir()
+    os.utime(room, (0, 0))
+    failed(canting("pull", "ratna/small"), "There is a model called small already")
+    assert not room.exists() and busy.exists()
+    load_folder(models / "small")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "what", "sentence"),
     [

@@ -20,6 +20,7 @@ from tests.training.conftest import make_base
 from training import jobs, publish
 
 TOKEN, SPACE_TOKEN = "hf_visitorSecretOfTheTests", "hf_spaceSecretOfTheTests"
+SPACE = {"SYSTEM": "spaces", "SPACE_ID": "owner/canting"}
 RUN = "0123456789abcdef01234567"
 PUBLISH = """
 import gradio as gr
@@ -72,7 +73,7 @@ def test_a_run_becomes_a_repository_of_its_owner(run: Path, tmp_path: Path) -> N
         assert "There is no such run" in publishing(hub, tmp_path, owner="", HF_TOKEN=TOKEN).stderr
 
         # On a Space it is the visitor's token that counts, never the Space's own.
-        space = {"SPACE_ID": "owner/canting", "HF_TOKEN": SPACE_TOKEN}
+        space = SPACE | {"HF_TOKEN": SPACE_TOKEN}
         assert "Publishing is turned off here" in publishing(hub, tmp_path, token=TOKEN, **space).stderr
         space["CANTING_PUBLISH"] = "1"
         assert "Sign in with Hugging Face first" in publishing(hub, tmp_path, **space).stderr
@@ -95,12 +96,12 @@ class Asker:
         ({}, "127.0.0.1", {"x-forwarded-for": "203.0.113.9"}, False),
         ({"CANTING_PUBLISH": "1"}, "192.168.1.20", {}, True),
         ({"CANTING_PUBLISH": "0"}, "127.0.0.1", {}, False),
-        ({"SPACE_ID": "owner/canting"}, "127.0.0.1", {}, False),
-        ({"SPACE_ID": "owner/canting", "CANTING_PUBLISH": "1"}, "10.0.0.1", {}, True),
+        (SPACE, "127.0.0.1", {}, False),
+        (SPACE | {"CANTING_PUBLISH": "1"}, "10.0.0.1", {}, True),
     ],
 )
 def test_who_may_publish(monkeypatch: pytest.MonkeyPatch, settings, host: str, headers, may: bool) -> None:
-    for name in ("SPACE_ID", "CANTING_PUBLISH"):
+    for name in (*SPACE, "CANTING_PUBLISH"):
         monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -118,3 +119,24 @@ def test_the_section_is_where_publishing_is(monkeypatch: pytest.MonkeyPatch, set
     with gr.Blocks() as page:
         publish.section(gr.BrowserState(""), gr.Radio([]))
     assert any(getattr(block, "elem_id", "") == "publish" for block in page.blocks.values()) is there
+
+
+def test_on_a_space_the_handler_is_given_the_visitors_token() -> None:
+    code = """
+import gradio as gr
+from gradio.helpers import special_args
+from training import publish
+with gr.Blocks() as page:
+    publish.section(gr.BrowserState(""), gr.Radio([]))
+press = next(one.fn for one in page.fns.values() if one.name == "publish")
+known = {"access_token": "the visitor's", "scope": "", "expires_at": 4e9, "userinfo": {}}
+underlying = type("Request", (), {"scope": {"session": {"oauth_info": known}}})()
+values = special_args(press, ["a value"] * 7, request=type("Request", (), {"request": underlying})())[0]
+print(page.expects_oauth, len(values), values[8].token)
+"""
+    space = SPACE | {"SPACE_HOST": "x", "OAUTH_CLIENT_ID": "x", "OAUTH_CLIENT_SECRET": "x", "OAUTH_SCOPES": "openid"}
+    space |= {"OPENID_PROVIDER_URL": "http://127.0.0.1:9", "CANTING_PUBLISH": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | space, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "True 9 the visitor's\n", done.stderr
