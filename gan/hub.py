@@ -403,7 +403,12 @@ def check_unmoved(api: HfApi, repository: str, kind: str, remote: Remote) -> Non
     before = look(api, repository, kind, known) if known else None
     if known is None:
         raise HubError("error.hub.taken", repository=repository, files=listed(sorted(remote.files)))
-    raise HubError("error.hub.moved", repository=repository, files=difference(before, remote))
+    titles = []
+    for one in api.list_repo_commits(repository, repo_type=kind):
+        if one.commit_id == known:
+            break
+        titles.append(" ".join(one.title.split())[:60])
+    raise HubError("error.hub.moved", repository=repository, commits=listed(titles), files=difference(before, remote))
 
 
 def difference(before: Remote | None, now: Remote) -> str:

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 
+REFUSALS = {
+    401: "error.hub.token",
+    402: "error.hub.payment",
+    403: "error.hub.forbidden",
+    404: "error.hub.missing",
+    409: "error.hub.taken_now",
+    412: "error.hub.moved_now",
+}
+
+
 class Waiting(threading.local):
     """Since when this thread has had no useful answer, and the last status that came instead."""
 
@@ -122,9 +132,8 @@ def refusal(error: Any, repository: str, token: str | None) -> HubError:
     if status == 429 or status >= 500:
         return trouble(status)
     said = error.server_message or f"HTTP {status}"
-    keys = {401: "token", 402: "payment", 403: "forbidden", 404: "missing", 409: "taken_now", 412: "moved_now"}
-    if status in keys:
-        return HubError(f"error.hub.{keys[status]}", repository=repository)
+    if status in REFUSALS:
+        return HubError(REFUSALS[status], repository=repository)
     return HubError("error.hub.refused", detail=clean(said, token))
 
 

@@ -302,6 +302,8 @@ class Answers(BaseHTTPRequestHandler):
                 [{"type": "file", "oid": one["blobId"], "path": one["rfilename"], **one} for one in commit[1]],
                 {},
             )
+        if word == "commits":
+            return 200, [self.line(commit, title) for commit, title, _ in reversed(repository.commits)], {}
         self.writer(name.split("/")[0])
         if word == "settings":
             repository.visibility = json.loads(body)["visibility"]
@@ -314,6 +316,10 @@ class Answers(BaseHTTPRequestHandler):
             url = f"{self.hub.url}/{name}/commit/{commit}"
             return 200, {"success": True, "commitOid": commit, "commitUrl": url}, {}
         raise Refusal(404, f"no such page: {word}")
+
+    def line(self, commit: str, title: str) -> dict[str, Any]:
+        date = "2026-01-02T03:04:05.000Z"
+        return {"id": commit, "title": title, "message": "", "authors": [{"user": "ratna"}], "date": date}
 
     def revision(self, repository: Repository, revision: str) -> tuple[str, list[dict[str, Any]]]:
         found = repository.at(revision)

@@ -235,7 +235,7 @@ def test_what_others_changed_is_shown_and_not_overwritten(canting, hub: HubServe
     made.add("by a friend", theirs | {"README.md": b"# Better words", "notes.md": b"hello"})
     small(models / "small", seed=1)
     refused = canting("push", "small", "ratna/small")
-    failed(refused, "ratna/small has changed since you last pushed or pulled it")
+    failed(refused, "ratna/small has changed since you last pushed or pulled it (by a friend)")
     assert "+ notes.md, - samples.png, ~ README.md" in refused.err and "--force" in refused.err
     assert commits(hub)[-1] == "by a friend"
     # Whoever has pulled it has seen it.
