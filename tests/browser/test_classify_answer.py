@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
+from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -91,3 +92,12 @@ def test_it_speaks_indonesian_and_fits_a_telephone(visit, cloth):
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     heat = page.locator("#classify-why img.heat").bounding_box()
     assert heat["width"] > 0.85 * PHONE["width"]
+
+
+def test_programs_get_labels_with_probabilities(app, cloth):
+    client = Client(app.url, verbose=False)
+    answer = client.predict(handle_file(cloth), "batik-mobilenet-20", api_name="/classify")
+    labels = [one["label"] for one in answer["confidences"]]
+    assert sorted(labels) == sorted(catalog.entry(catalog.find("batik-mobilenet-20")).classes)
+    shares = [one["confidence"] for one in answer["confidences"]]
+    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1, abs=1e-3)
