@@ -9,7 +9,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import PHONE, serve
+from tests.browser.conftest import DESKTOP, PHONE, serve
 from tests.gan.test_hub import environment
 from tests.hub_server import Account, serving
 from tests.training.conftest import make_base, make_pictures, wait_for
@@ -25,7 +25,7 @@ def test_a_model_goes_from_the_page_to_the_hub(tmp_path: Path, chromium: Browser
         settings = environment(hub, tmp_path / "hf") | {"CANTING_HUB_PATIENCE": "20", "HF_TOKEN": TOKEN}
         settings |= {"CANTING_CHECKPOINTS": str(tmp_path / "checkpoints"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         with serve(tmp_path, **settings) as app:
-            page = chromium.new_context(viewport=PHONE, locale="en-GB").new_page()
+            page = chromium.new_context(viewport=DESKTOP, locale="en-GB").new_page()
             page.goto(app.url)
             page.get_by_role("tab", name="Train", exact=True).click()
             expect(page.locator("#train-start")).to_be_visible()
@@ -50,6 +50,7 @@ def test_a_model_goes_from_the_page_to_the_hub(tmp_path: Path, chromium: Browser
             page.locator("#publish-data textarea").fill("Four cloths drawn by numbers.")
             start.click()
             expect(page.locator("#publish-said")).to_contain_text(f"{hub.url}/ratna/kain")
+            page.set_viewport_size(PHONE)
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
             made = hub.repository("model", "ratna/kain")
             assert made.visibility == "private" and "model.safetensors" in made.files
