@@ -53,6 +53,14 @@ def training_process(*words: str | Path) -> subprocess.Popen:
     )
 
 
+@pytest.fixture(autouse=True)
+def any_precision() -> None:
+    """Each test may train in a precision of its own: a process keeps its first one until told otherwise."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
     """Six self-made pictures."""
