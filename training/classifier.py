@@ -35,7 +35,7 @@ from training.data.sources import open_source
 from training.loop import Stopped, precision
 from training.recipes import ClassifierRecipe
 from training.runs import Run
-from training.weights import mobilenet_features
+from training.weights import efficientnet_features, mobilenet_features
 
 # Few pictures at a time keep a layer's activations in a CPU's caches: 8 take 41 ms each where 32 take 70.
 CHUNK = 8
@@ -44,7 +44,7 @@ LOG_EVERY = 50
 CLEAN = -1
 # The recipe's fields that decide what the frozen part sees and says.
 BANKED = ("network", "network_args", "start", "resolution", "channels", "mean", "std", "rotation", "shift", "shear")
-BANKED += ("zoom", "flip", "views", "seed", "precision")
+BANKED += ("zoom", "flip", "views", "close", "seed", "precision")
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class Predictions:
 
 def squares(data: PictureSet, recipe: ClassifierRecipe) -> PictureSet:
     """The same set with every picture as the network takes it: one uint8 tensor (n, views, channels, size, size)."""
-    size, channels, views = recipe.resolution, recipe.channels, recipe.views
+    size, channels, views, close = recipe.resolution, recipe.channels, recipe.views, recipe.close
     if isinstance(data.pictures, Tensor) and views == 1 and data.pictures.shape[1:] == (channels, size, size):
         return replace(data, pictures=data.pictures[:, None])
     images = (Image.fromarray(p[0].numpy() if len(p) == 1 else p.permute(1, 2, 0).numpy()) for p in data.pictures)
-    return replace(data, pictures=torch.stack([to_input(image, size, channels, views) for image in images]))
+    return replace(data, pictures=torch.stack([to_input(image, size, channels, views, close) for image in images]))
 
 
 def open_for(recipe: ClassifierRecipe, source: str | None = None) -> PictureSet:
@@ -110,9 +110,11 @@ class ClassifierTrainer:
         self.network = nets.build(nets.CLASSIFIERS, recipe.network, arguments)
         if recipe.start == "imagenet":
             self.network.features.load_state_dict(mobilenet_features())
+            if hasattr(self.network, "second"):
+                self.network.second.load_state_dict(efficientnet_features())
         self.network.to(self.device, memory_format=torch.channels_last)
         self.bank = FeatureBank(self) if recipe.passes else None
-        self.optimizer = torch.optim.Adam(trained_parameters(self.network), recipe.rate)
+        self.optimizer = torch.optim.Adam(trained_parameters(self.network), recipe.rate, weight_decay=recipe.decay)
         self.step = 0
         self.seconds = 0.0
         # Since the last line of metrics: sum of losses, right answers, pictures.
@@ -140,7 +142,7 @@ class ClassifierTrainer:
         self.optimizer.zero_grad()
         with self.accelerator.autocast():
             logits = self.logits(indices, epochs)
-            loss = F.cross_entropy(logits.float(), labels)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.smoothing)
         loss.backward()
         if self.accelerator.num_processes > 1:
             for parameter in trained_parameters(self.network):

@@ -39,6 +39,8 @@ TITLES = {
     "batik-cnn-3": "Three motifs (scratch CNN)",
     "batik-mobilenet-3": "Three motifs (MobileNetV2)",
     "batik-mobilenet-20": "Twenty motifs (MobileNetV2)",
+    "batik-best-3": "Three motifs (best)",
+    "batik-best-20": "Twenty motifs (best)",
 }
 
 
@@ -132,6 +134,7 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
             "mean": recipe["mean"],
             "std": recipe["std"],
             "views": recipe["views"],
+            "close": recipe["close"],
         },
         "step": state["step"],
         "source": recipe["source"],

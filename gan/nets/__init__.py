@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from gan.nets.cgan import ConditionalDiscriminator, ConditionalGenerator, ProjectionDiscriminator
-from gan.nets.classifiers import DigitJudge, MobileNetClassifier, ScratchCNN
+from gan.nets.classifiers import DigitJudge, MobileNetClassifier, PairClassifier, ScratchCNN
 from gan.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan.nets.dense import DenseDiscriminator, DenseGenerator
 from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator
@@ -33,6 +33,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
 }
 CLASSIFIERS: dict[str, type[nn.Module]] = {
     "digit-judge": DigitJudge,
+    "mobilenet-efficientnet": PairClassifier,
     "mobilenet-v2": MobileNetClassifier,
     "scratch-cnn": ScratchCNN,
 }

@@ -5,7 +5,13 @@ import torch.nn.functional as F
 from gan import nets
 from gan.nets.classifiers import count_with_statistics, trained_parameters
 
-CASES = {"scratch-cnn": (3, 3, 224), "mobilenet-v2": (3, 3, 224), "digit-judge": (10, 1, 28)}
+CASES = {
+    "scratch-cnn": (3, 3, 224),
+    "mobilenet-v2": (3, 3, 224),
+    "mobilenet-efficientnet": (3, 3, 224),
+    "digit-judge": (10, 1, 28),
+}
+FROZEN = ["mobilenet-v2", "mobilenet-efficientnet"]
 
 
 def count(net):
@@ -41,16 +47,28 @@ def test_other_numbers_of_classes(name):
     assert net(torch.zeros(1, channels, side, side)).shape == (1, 7)
 
 
-def test_the_frozen_part_keeps_its_statistics_while_training():
-    net = nets.CLASSIFIERS["mobilenet-v2"]().train()
-    before = {key: value.clone() for key, value in net.features.state_dict().items()}
+@pytest.mark.parametrize("name", FROZEN)
+def test_the_frozen_part_keeps_its_statistics_while_training(name):
+    net = nets.CLASSIFIERS[name]().train()
+    frozen = {key: value for key, value in net.state_dict().items() if not key.startswith("head.")}
+    before = {key: value.clone() for key, value in frozen.items()}
     net(torch.randn(2, 3, 64, 64))
-    assert all(torch.equal(before[key], value) for key, value in net.features.state_dict().items())
+    assert all(torch.equal(before[key], value) for key, value in frozen.items())
     assert net.head.training
 
 
-def test_embedding_and_head_are_the_whole_network():
-    net = nets.CLASSIFIERS["mobilenet-v2"]().eval()
+def test_the_pair_sees_the_same_picture_with_both_networks():
+    pair = nets.CLASSIFIERS["mobilenet-efficientnet"]().eval()
+    assert count(pair) < 10_000_000
+    picture = torch.rand(1, 3, 64, 64)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    second = pair.embed((picture - mean) / std)[:, 1280:]
+    assert torch.allclose(second, pair.second(picture * 2 - 1), atol=1e-4), "EfficientNet-Lite0 expects [-1, 1]"
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_embedding_and_head_are_the_whole_network(name):
+    net = nets.CLASSIFIERS[name]().eval()
     x = torch.randn(2, 3, 96, 96)
     assert net.embed(x).shape == (2, net.embedding)
     assert torch.equal(net.head(net.embed(x)), net(x))

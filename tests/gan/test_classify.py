@@ -144,6 +144,17 @@ def test_views_cover_the_long_side_in_true_proportions():
     assert to_input(thirds, 28, 1, 1).shape == (1, 1, 28, 28)
 
 
+def test_close_views_are_the_centre_and_the_corners():
+    quarters = Image.new("RGB", (400, 400), (255, 255, 255))
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)]
+    for colour, place in zip(colours, [(0, 0), (300, 0), (0, 300), (300, 300)], strict=True):
+        quarters.paste(colour, (*place, place[0] + 100, place[1] + 100))
+    views = to_input(quarters, 32, 3, 5, close=0.25)
+    assert views.shape == (5, 3, 32, 32)
+    middle = views[:, :, 16, 16].tolist()
+    assert middle == [[255, 255, 255], *map(list, colours)]
+
+
 def test_normalisation():
     x = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
     assert torch.allclose(normalised(x, [0.0] * 3, [1.0] * 3), x / 255)

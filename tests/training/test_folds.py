@@ -1,4 +1,5 @@
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,11 +64,13 @@ def test_groups_reach_across_both_batik_folders(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(name.encode())
     seen = []
 
-    def grouped(files):
+    def grouped(files, features):
+        assert len(features) == len(files)
         seen.append([str(file.relative_to(tmp_path)) for file in files])
         return [0] * len(files)
 
     monkeypatch.setattr(folds.duplicates, "duplicate_groups", grouped)
+    monkeypatch.setattr(folds, "whole_features", lambda files: torch.zeros(len(files), 8))
     data = PictureSet([], names=["batik-bali/a.png", "batik-celup/b.png"])
     assert folds.groups_of(RECIPES["batik-cnn-3"], data) == [0, 0]
     assert sorted(seen[0]) == sorted(names)
