@@ -38,6 +38,29 @@ def fetch(name: str) -> None:
 
 
 @app.command()
+def audit(
+    folder: Path,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the report, manifests and contact sheet go; outside the repository.")
+    ] = None,
+) -> None:
+    """Look for unreadable files, near-duplicates and pictures that are not flat cloth."""
+    from collections import Counter
+
+    from training.audit import audit as look
+    from training.audit import check_enough, write
+
+    findings = look(folder)
+    for kind, count in sorted(Counter(f"{one.format} {one.mode}" for one in findings).items()):
+        typer.echo(f"{kind:24} {count}")
+    for rule, count in sorted(Counter(one.rule or "keep" for one in findings).items()):
+        typer.echo(f"{rule:24} {count}")
+    if out:
+        write(findings, folder, out)
+    check_enough(findings, folder)
+
+
+@app.command()
 def fit(
     name: Annotated[str, typer.Argument(help="A recipe, see `recipes`.")],
     run: Annotated[

@@ -357,7 +357,7 @@ def test_mnist(folder):
 def test_the_real_batik_folders(data):
     data("batik-gan")
     data("batik-motifs")
-    parang = open_source("batik-gan/batik-parang", 64)
+    parang = open_source("batik-gan/batik-parang!all", 64)
     assert len(parang) == 455 and "unreadable" not in parang.description
     three = open_source("batik-motifs:batik-bali,batik-betawi,batik-celup", 64)
     assert three.labels.bincount().tolist() == [38, 40, 43]

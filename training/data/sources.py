@@ -2,7 +2,8 @@
 
 | name | what it opens |
 |---|---|
-| `batik-gan/batik-parang`, an absolute path | a folder of pictures, under ``CANTING_DATA`` or anywhere |
+| `batik-gan/batik-parang`, an absolute path | a folder under ``CANTING_DATA`` or any, less what its manifest drops |
+| `batik-gan/batik-parang!all` | all of them |
 | `batik-motifs` | a folder of class folders: pictures with labels |
 | `batik-motifs:batik-bali,batik-celup` | only those classes, numbered in that order |
 | `my-cloths.zip` | a zip laid out like either, read in memory and never unpacked |
@@ -10,6 +11,7 @@
 | `cifar10:train`, `cifar10:test` | torchvision's CIFAR-10, else ``cifar10-jpeg.tar.gz`` |
 | `anime-faces` | the folder of that name, else ``anime-faces-64.tar.gz`` |
 
+A manifest is ``training/manifests/<folder>.csv``; a file that it does not name is kept.
 The order of the pictures is that of their sorted names, on every machine.
 """
 
@@ -35,6 +37,7 @@ from torch import Tensor
 from gan import settings
 from gan.errors import DataError, PictureError
 from gan.pictures import SUFFIXES, open_picture
+from training.audit import dropped
 from training.data.pictures import PictureSet
 
 # Short sides above this multiple of the resolution are reduced: what is left is what random crops can use.
@@ -71,6 +74,8 @@ def open_source(name: str, resolution: int, channels: int = 3) -> PictureSet:
     Raises:
         DataError: the source is missing, half downloaded, unsafe, or holds no usable picture.
     """
+    whole = name.endswith("!all") and not os.path.exists(name)
+    given, name = name, name.removesuffix("!all") if whole else name
     special = SPECIAL.get(name)
     if special:
         return special()
@@ -79,7 +84,19 @@ def open_source(name: str, resolution: int, channels: int = 3) -> PictureSet:
         raise DataError("error.data.split", name=name, base=base)
     path, selection = _locate(name)
     with zip_entries(path) if path.is_file() else folder_entries(path) as entries:
-        return _read(entries, _title(name, path), path, selection, resolution, channels)
+        left_out = frozenset() if whole or path.is_file() else dropped(path.name)
+        kept = [entry for entry in entries if not (left_out and _digest(entry) in left_out)]
+        if entries and not kept:
+            raise DataError("error.data.dropped", path=path, files=len(entries))
+        data = _read(kept, _title(given, path), path, selection, resolution, channels)
+    if len(kept) < len(entries):
+        data.description += f"; {len(entries) - len(kept)} left out by the manifest"
+    return data
+
+
+def _digest(entry: Entry) -> str:
+    contents = entry.read()
+    return hashlib.sha256(contents.read_bytes() if isinstance(contents, Path) else contents).hexdigest()
 
 
 # --- names
