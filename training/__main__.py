@@ -117,6 +117,14 @@ def export(
 
 
 @app.command()
+def bench() -> None:
+    """Seconds a training step of the batik recipe takes on this machine."""
+    from training.bench import bench as measure
+
+    typer.echo(measure())
+
+
+@app.command()
 def evaluate(
     name: str,
     samples: Annotated[int | None, typer.Option(help="Generated pictures to measure with.")] = None,

@@ -82,3 +82,7 @@ def test_precision_and_recall_on_labelled_pictures(data):
     figures = audit.scores(data("batik-gan"))
     print(figures)
     assert figures["pictures"] >= 100 and figures["precision"] >= 0.85 and figures["recall_without_stamps"] >= 0.4
+
+
+def test_the_held_labels_too(data):
+    assert audit.scores(data("batik-gan"), "held")["precision"] >= 0.85
