@@ -10,7 +10,7 @@ Every picture is kept or dropped by one rule, the first that applies:
 - ``crosses``: a near-duplicate lies in another class folder, so one of the two names is wrong.
 - ``duplicate``: a near-duplicate with more pixels is kept.
 
-The two rules for what is not flat cloth were fitted on 120 labelled pictures and tried on 60 others; they find margins,
+The two rules for what is not flat cloth were set while looking at all 180 labelled pictures; they find margins,
 not people, stamps or small print as such. :func:`scores` measures them against the labels.
 """
 
