@@ -73,8 +73,9 @@ class Rejection:
     """What tells batik from other pictures, in a network's pooled features of width d; see :func:`batik_score`."""
 
     mean: Tensor
-    whiten: Tensor
-    class_means: Tensor
+    scale: Tensor
+    centre: Tensor
+    basis: Tensor
     threshold: Tensor
 
     @classmethod
@@ -93,11 +94,11 @@ class Rejection:
             stored = load_file(folder / REJECTION)
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError("error.checkpoint.format", folder=folder.name, file=REJECTION) from error
-        for key in ("mean", "whiten", "class_means", "threshold"):
+        for key in ("mean", "scale", "centre", "basis", "threshold"):
             if key not in stored:
                 raise CheckpointError("error.checkpoint.missing_key", folder=folder.name, key=key)
-        wide, narrow = stored["mean"].numel(), stored["class_means"].shape[-1]
-        wanted = {"mean": [wide], "whiten": [wide, narrow], "class_means": [-1, narrow], "threshold": [1]}
+        wide = stored["mean"].numel()
+        wanted = {"mean": [wide], "scale": [wide], "centre": [wide], "basis": [wide, -1], "threshold": [1]}
         for key, shape in wanted.items():
             found = list(stored[key].shape)
             if len(found) != len(shape) or any(n not in (-1, m) for n, m in zip(shape, found, strict=True)):
@@ -214,7 +215,7 @@ class Classifier:
             batik = False
         elif features is not None:
             judge = self.rejection
-            scores = batik_score(features.float().cpu(), judge.mean, judge.whiten, judge.class_means)
+            scores = batik_score(features.float().cpu(), judge.mean, judge.scale, judge.centre, judge.basis)
             batik = bool(scores.mean() >= judge.threshold)
         order = probabilities.argsort(descending=True, stable=True)
         sure = batik is not False and probabilities[order[0]].item() >= self.unsure_below
@@ -230,22 +231,23 @@ def _number(name: str, config: dict[str, Any], key: str, default: float) -> floa
     return float(value)
 
 
-def batik_score(features: Tensor, mean: Tensor, whiten: Tensor, class_means: Tensor) -> Tensor:
-    """How near each picture's pooled features lie to those of some class: 0 at its centre, ever lower away from it.
+def batik_score(features: Tensor, mean: Tensor, scale: Tensor, centre: Tensor, basis: Tensor) -> Tensor:
+    """How well what batik varies in explains each picture's pooled features: 0 wholly, ever lower the less it does.
 
-    The Mahalanobis score of Lee et al. (NeurIPS 2018, Eq. 2). A picture of several views has the mean of their scores.
+    The squared length of what the principal components of batik's features leave over. A picture of several views has
+    the mean of their scores.
 
     Args:
-        features: (n, d), a network's ``embed``.
-        mean: (d,), taken off first.
-        whiten: (d, k), whose product with its own transpose is the shared precision.
-        class_means: (classes, k), in the whitened space.
+        features: (n, d), a network's ``embed``; standardised and brought to length 1 first.
+        mean, scale: (d,), batik's mean and deviation of each feature.
+        centre: (d,), batik's mean after that.
+        basis: (d, k), the principal components, orthonormal columns.
 
     Returns:
-        (n,): minus the squared distance to the nearest class.
+        (n,): never above 0.
     """
-    whitened = (features - mean) @ whiten
-    return -(whitened[:, None] - class_means).square().sum(2).amin(1)
+    moved = torch.nn.functional.normalize((features - mean) / scale, dim=1) - centre
+    return (moved @ basis).square().sum(1) - moved.square().sum(1)
 
 
 def contrast(picture: Image.Image) -> float:

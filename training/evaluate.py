@@ -20,7 +20,8 @@ from gan.card import write_card
 from gan.checkpoint import WEIGHTS, read_config
 from gan.errors import DataError, RunError
 from gan.files import atomic
-from training.classifier import Predictions, open_for
+from training import rejection
+from training.classifier import CLEAN, Predictions, open_for, squares
 from training.data.pictures import PictureSet
 from training.data.sources import open_source
 from training.folds import cross_validate
@@ -31,7 +32,6 @@ from training.scores import accuracy, auroc, classifier_figures, confusion
 SAMPLES = 2000
 DIGIT_JUDGE = "judge-mnist"
 DIGIT_SAMPLES = 10_000
-NOT_BATIK = "bukan-batik"
 
 
 def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
@@ -154,28 +154,55 @@ def classifier_recipes() -> list[str]:
 def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictions, list[Run]]:
     """Figures that need each fold's model, all held-out predictions together, and the folds' runs.
 
-    A picture counts as batik by the probability of its best class. ``not_batik_auroc`` compares that score between
-    held-out batik and pictures that are none, fold by fold, and averages.
+    ``not_batik_<source>`` tells held-out batik from pictures that are none, fold by fold, averaged: by what the frozen
+    features leave unexplained (:mod:`training.rejection`) or, without any, by the probability of the best class.
+    ``not_batik_auroc`` is the worst source's. Batik is shrunk to the source's side first.
     """
-    try:
-        outside = open_for(recipe, NOT_BATIK)
-    except DataError:
-        outside = None
-    predictions, separations, accuracies, runs, description = [], [], [], [], ""
+    outside = others(recipe)
+    separations: dict[str, list[float]] = {name: [] for name in outside}
+    predictions, accuracies, runs, description = [], [], [], ""
     for trainer in cross_validate(recipe):
         description = trainer.data.description
         runs.append(trainer.run)
         found = trainer.predict(trainer.held)
         predictions.append(found)
         accuracies.append(accuracy(found.labels, found.probabilities))
-        if outside is not None:
-            others = trainer.predict(range(len(outside)), outside)
-            separations.append(auroc(found.probabilities.amax(1), others.probabilities.amax(1)))
+        fitted = rejection.fit(trainer.bank[CLEAN][trainer.chosen]) if trainer.bank else None
+        held = set(trainer.held)
+        for name, (positions, batik, strangers) in outside.items():
+            mine = [at for at, position in enumerate(positions) if position in held]
+            if fitted:
+                separation = rejection.separation(trainer.bank.of(batik)[mine], trainer.bank.of(strangers), fitted)
+            else:
+                inside = trainer.predict(mine, batik).probabilities
+                separation = auroc(
+                    inside.amax(1), trainer.predict(range(len(strangers)), strangers).probabilities.amax(1)
+                )
+            separations[name].append(separation)
     parts: dict[str, Any] = {"reference": f"{description}; cross-validated by near-duplicate group"}
     parts |= {"accuracy_worst_fold": min(accuracies), "accuracy_best_fold": max(accuracies)}
-    if separations:
-        parts["not_batik_auroc"] = sum(separations) / len(separations)
+    figures = {name: sum(values) / len(values) for name, values in separations.items()}
+    if figures:
+        parts |= {f"not_batik_{name.partition(':')[0].replace('-', '_')}": value for name, value in figures.items()}
+        parts["not_batik_auroc"] = min(figures.values())
     return parts, joined(predictions), runs
+
+
+def others(recipe: ClassifierRecipe) -> dict[str, tuple[list[int], PictureSet, PictureSet]]:
+    """For each source of strangers at hand: positions of some of the recipe's pictures, these, and the strangers.
+
+    Both shrunk to the source's side and seen as the recipe sees pictures.
+    """
+    found = {}
+    data = open_source(recipe.source, recipe.resolution, recipe.channels)
+    for source, side in rejection.SOURCES.items():
+        try:
+            strangers = open_source(source, side or recipe.resolution, recipe.channels)
+        except DataError:
+            continue
+        batik = squares(rejection.shrunk(data, side), recipe)
+        found[source] = rejection.spread(len(data)), batik, squares(rejection.shrunk(strangers, side), recipe)
+    return found
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

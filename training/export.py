@@ -9,6 +9,7 @@ from typing import Any
 
 from gan.card import write_card
 from gan.checkpoint import DISCRIMINATOR, build_network, load_weights, save
+from gan.classify import REJECTION
 from gan.errors import RunError
 from gan.files import atomic
 from gan.pictures import png_bytes
@@ -140,8 +141,26 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         "source": recipe["source"],
     }
     save(target, state["network"], config)
+    if recipe["passes"]:
+        write_rejection(run, target)
     write_history(run, target / "history.csv", state["step"])
     return target
+
+
+def write_rejection(run: Run, target: Path) -> None:
+    """``rejection.safetensors``, which tells batik from other pictures, out of the training's frozen features."""
+    from safetensors.torch import save_file
+
+    from training.classifier import CLEAN
+    from training.folds import groups_of
+    from training.rejection import with_threshold
+    from training.start import prepare
+
+    trainer = prepare(run.folder)
+    features = trainer.bank[CLEAN][trainer.chosen]
+    groups = groups_of(trainer.recipe, trainer.data)
+    with atomic(target / REJECTION) as path:
+        save_file(with_threshold(features, [groups[i] for i in trainer.chosen]), path)
 
 
 def write_history(run: Run, path: Path, last: int) -> None:

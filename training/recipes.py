@@ -173,6 +173,9 @@ def batik_report(motif: str, batch: int, steps: int = 20_000, start: str = "") -
     )
 
 
+THREE_MOTIFS = "batik-motifs:batik-bali,batik-betawi,batik-celup"
+
+
 def batik_classifier(name: str, source: str, network: str, steps: int) -> ClassifierRecipe:
     """A head trained on frozen ImageNet features: R3's MobileNetV2 with its own head, or the pair under a linear one.
 
@@ -188,7 +191,7 @@ def batik_classifier(name: str, source: str, network: str, steps: int) -> Classi
         network=network,
         start="imagenet",
         views=5,
-        close=0.7,
+        close=0.7 if source == THREE_MOTIFS else 0.875,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
         rotation=0.0,
@@ -199,7 +202,7 @@ def batik_classifier(name: str, source: str, network: str, steps: int) -> Classi
         rate=3e-3 if pair else 1e-3,
         cosine=True,
         smoothing=0.1 if pair else 0.0,
-        decay=1e-3 if pair else 0.0,
+        decay=2e-3 if pair else 0.0,
         steps=steps,
         save_every=steps,
         about="MobileNetV2 and EfficientNet-Lite0, both frozen, under a linear layer."
@@ -207,8 +210,6 @@ def batik_classifier(name: str, source: str, network: str, steps: int) -> Classi
         else "R3's MobileNetV2 with its head; the input normalised as the weights expect, in five close squares.",
     )
 
-
-THREE_MOTIFS = "batik-motifs:batik-bali,batik-betawi,batik-celup"
 
 RECIPES = {
     recipe.name: recipe
@@ -413,6 +414,6 @@ RECIPES = {
         batik_classifier("batik-mobilenet-3", THREE_MOTIFS, "mobilenet-v2", steps=200),
         batik_classifier("batik-mobilenet-20", "batik-motifs", "mobilenet-v2", steps=600),
         batik_classifier("batik-best-3", THREE_MOTIFS, "mobilenet-efficientnet", steps=200),
-        batik_classifier("batik-best-20", "batik-motifs", "mobilenet-efficientnet", steps=600),
+        batik_classifier("batik-best-20", "batik-motifs", "mobilenet-efficientnet", steps=1500),
     )
 }

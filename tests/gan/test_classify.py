@@ -216,29 +216,32 @@ def test_a_screenshot_is_answered(model):
     assert len(model.classify(screen)) == 3
 
 
-def test_the_score_is_minus_the_whitened_distance_to_the_nearest_class():
-    generator = torch.Generator().manual_seed(0)
-    features, mean = torch.randn(5, 4, generator=generator), torch.randn(4, generator=generator)
-    whiten, centres = torch.randn(4, 3, generator=generator), torch.randn(2, 3, generator=generator)
+def test_the_score_is_what_the_components_leave_over():
+    torch.manual_seed(1)
+    mean, scale, centre = torch.randn(4), torch.rand(4) + 0.5, 0.1 * torch.randn(4)
+    basis = torch.linalg.qr(torch.randn(4, 2)).Q
+    features = torch.randn(5, 4)
     expected = []
-    for row in features.tolist():
-        moved = [a - b for a, b in zip(row, mean.tolist(), strict=True)]
-        z = [sum(moved[i] * whiten[i, j].item() for i in range(4)) for j in range(3)]
-        expected.append(-min(sum((a - b) ** 2 for a, b in zip(z, c, strict=True)) for c in centres.tolist()))
-    assert batik_score(features, mean, whiten, centres).tolist() == pytest.approx(expected, rel=1e-4)
-    at_a_centre = mean + centres[1] @ torch.linalg.pinv(whiten)
-    assert batik_score(at_a_centre[None], mean, whiten, centres).item() == pytest.approx(0, abs=1e-6)
+    for row in features:
+        z = (row - mean) / scale
+        left = z / z.norm() - centre
+        for j in range(2):
+            left = left - (left @ basis[:, j]) * basis[:, j]
+        expected.append(-left.square().sum().item())
+    assert batik_score(features, mean, scale, centre, basis).tolist() == pytest.approx(expected, rel=1e-4)
+    whole = torch.linalg.qr(torch.randn(4, 4)).Q
+    assert batik_score(features, mean, scale, centre, whole).abs().max() < 1e-5
 
 
 def rejection_for(model, threshold_of):
-    """A rejection whose one class lies at ``picture()`` and whose threshold is a function of that picture's score."""
+    """A rejection whose threshold is a function of that picture's score."""
     x = normalised(to_input(picture(), 224, 3, 3), [0.5] * 3, [0.25] * 3)
     with torch.inference_mode():
         features = model.network.embed(x.to(model.device)).float().cpu()
-    mean, whiten = features.mean(0), torch.eye(1280, 8)
-    centre = torch.zeros(1, 8)
-    score = batik_score(features, mean, whiten, centre).mean().item()
-    return {"mean": mean, "whiten": whiten, "class_means": centre, "threshold": torch.tensor([threshold_of(score)])}
+    made = {"mean": torch.zeros(1280), "scale": torch.ones(1280), "centre": torch.zeros(1280)}
+    made["basis"] = torch.eye(1280, 8)
+    score = batik_score(features, **made).mean().item()
+    return {**made, "threshold": torch.tensor([threshold_of(score)])}
 
 
 def test_a_score_below_the_threshold_is_not_batik(folder, model, tmp_path):
@@ -255,13 +258,13 @@ def test_a_score_below_the_threshold_is_not_batik(folder, model, tmp_path):
 def test_a_rejection_that_does_not_fit_is_refused(folder, model, tmp_path, change):
     tensors = rejection_for(model, lambda score: score)
     if change == "missing":
-        del tensors["whiten"]
+        del tensors["basis"]
     if change == "shape":
-        tensors["whiten"] = torch.eye(7, 8)
+        tensors["basis"] = torch.eye(7, 8)
     made = copied(folder, tmp_path / "made", tensors)
     if change == "pickle":
         torch.save(tensors, made / "rejection.safetensors")
-    with pytest.raises(CheckpointError, match="rejection.safetensors" if change == "pickle" else "whiten"):
+    with pytest.raises(CheckpointError, match="rejection.safetensors" if change == "pickle" else "basis"):
         catalog.load(made)
     assert Rejection.load(folder) is None
 
