@@ -247,7 +247,7 @@ def markdown(found: list[Result], beside: Path, language: str = "en") -> str:
     parts = [f"# {say('results.heading', language)}", say("results.intro", language)]
     for report in REPORTS:
         those = [one for one in found if one.report == report]
-        parts += [f"## {say(f'results.{report}.title', language)}", say(f"results.{report}.claim", language)]
+        parts += [say(f"results.{report}.title", language), say(f"results.{report}.claim", language)]
         parts += gaps(those, language)
         if those:
             parts += [overview(those, beside, language)]
