@@ -330,5 +330,6 @@ def fused(net: nn.Module) -> nn.Module:
         for (conv_name, conv), (norm_name, norm) in itertools.pairwise(list(module.named_children())):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d) and not norm.training:
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
-                setattr(module, norm_name, nn.Identity())
+                # timm's batch norms carry the activation after them.
+                setattr(module, norm_name, getattr(norm, "act", nn.Identity()))
     return net

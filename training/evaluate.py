@@ -167,7 +167,7 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
         found = trainer.predict(trainer.held)
         predictions.append(found)
         accuracies.append(accuracy(found.labels, found.probabilities))
-        fitted = rejection.fit(trainer.bank[CLEAN][trainer.chosen]) if trainer.bank else None
+        fitted = rejection.fit(trainer.bank[CLEAN][trainer.chosen]) if rejection.learnable(recipe) else None
         held = set(trainer.held)
         for name, (positions, batik, strangers) in outside.items():
             mine = [at for at, position in enumerate(positions) if position in held]

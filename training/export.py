@@ -112,6 +112,7 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         RunError: when nothing has been saved yet.
     """
     from training.classifier import open_for
+    from training.rejection import learnable
     from training.start import from_json
 
     state = run.load_state()
@@ -141,7 +142,7 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         "source": recipe["source"],
     }
     save(target, state["network"], config)
-    if recipe["passes"]:
+    if learnable(from_json(ClassifierRecipe, recipe)):
         write_rejection(run, target)
     write_history(run, target / "history.csv", state["step"])
     return target

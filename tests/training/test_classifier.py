@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from gan import nets
 from tests.training.conftest import training_process, wait_for
 from training.augment import augmented, draw_matrix
-from training.classifier import CLEAN, ClassifierTrainer, open_for
+from training.classifier import CLEAN, ClassifierTrainer, fused, open_for
 from training.data.pictures import PictureSet
 from training.loop import Stopped
 from training.recipes import RECIPES, ClassifierRecipe
@@ -223,3 +224,17 @@ def test_augmentation_stays_within_the_recipes_limits():
     # A share of 0.2 of the side is 0.4 where the side spans two units.
     assert 0.36 < torch.stack(moves).abs().max() <= 0.4
     assert 36 < torch.stack(angles).abs().max() <= 40.001
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2", "mobilenet-efficientnet"])
+def test_folding_the_batch_norms_changes_nothing(name):
+    torch.manual_seed(0)
+    network = nets.build(nets.CLASSIFIERS, name, {"classes": 3}).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    x = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        before = network.embed(x)
+        assert torch.allclose(fused(network).embed(x), before, rtol=1e-3, atol=1e-4 * before.abs().max().item())
