@@ -191,7 +191,7 @@ def batik_classifier(name: str, source: str, network: str, steps: int) -> Classi
         network=network,
         start="imagenet",
         views=5,
-        close=0.7 if source == THREE_MOTIFS else 0.875,
+        close=0.7,
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
         rotation=0.0,
