@@ -183,6 +183,8 @@ table.answers .failed td { color: var(--secondary-700); }
 .dark table.answers .failed td { color: #d9a441; }
 
 @media (max-width: 640px) {
+  /* Five tabs side by side on a phone: what does not fit goes into a menu that few open. */
+  .tab-container button { padding-inline: 7px !important; font-size: 14px !important; }
   .gradio-container { padding: 0 12px 16px !important; }
   #masthead { padding-top: 12px; }
   .swatches label { width: 104px; }

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from gan.settings import ROOT
 from tests.browser.conftest import CHROMIUM_FLAGS, DESKTOP, PATIENCE_SECONDS, PHONE
 
-TABS = ("Generate", "Digits", "Classify", "Train")
+TABS = ("Generate", "Digits", "Classify", "Results", "Train")
 
 
 def prepare(page: Page, tab: str) -> None:
