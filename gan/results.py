@@ -51,6 +51,7 @@ AXES = ("minutes", "step", "images")
 # Curves in the order of what they say: quality first, losses after.
 CURVES = ("fid", "kid", "held_accuracy", "accuracy", "d_loss", "g_loss", "held_loss", "loss")
 CURVE_POINTS = 120
+NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,12 @@ def curve(found: list[Result], metric: str, axis: str = "minutes") -> list[tuple
 def shown(key: str, value: float | None, language: str = "en") -> str:
     """A figure as people write it: shares in percent, counts whole, FID with one decimal; a dash for none."""
     if value is None:
-        return "–"
+        return NOTHING
     if key in SHARES:
         text = f"{value * 100:.1f} %"
     elif isinstance(value, int) or key in ("steps", "images"):
         text = f"{value:,.0f}"
-    elif key in ("fid", "minutes"):
+    elif key == "fid" or (key == "minutes" and value >= 1):
         text = f"{value:,.1f}"
     else:
         text = f"{value:.3f}"
@@ -188,7 +189,7 @@ def reported(name: str, language: str = "en") -> str:
     """What the report says of its own model of this subject; a dash where it has none."""
     subject = next((key for key in sorted(REPORTED, key=len, reverse=True) if name.startswith(key)), None)
     if subject is None:
-        return "–"
+        return NOTHING
     claim = REPORTED[subject]
     return figure(*claim, language) if claim else say("results.no_figure", language)
 
@@ -230,13 +231,17 @@ def table(found: list[Result], language: str = "en") -> tuple[list[str], list[li
     for one in found:
         # A generator of digits has no accuracy of its own: its share of digits read as asked is the like.
         values = {**one.metrics, "accuracy": one.metrics.get("accuracy", one.metrics.get("digit_accuracy"))}
-        numbers = [
-            None if (value := values.get(key)) is None else round(value * 100, 1) if key in SHARES else round(value, 3)
-            for key in TABLE
-        ]
+        numbers = [sortable(key, values.get(key)) for key in TABLE]
         role_now = say(f"results.role.{one.role}", language)
         rows.append([one.report, one.name, role_now, reported(one.name, language), *numbers])
     return headers, rows
+
+
+def sortable(key: str, value: float | None) -> float | None:
+    """A figure as a number with no more digits than it is worth."""
+    if value is None or isinstance(value, int):
+        return value
+    return round(value * 100, 1) if key in SHARES else round(value, {"fid": 1, "minutes": 2}.get(key, 3))
 
 
 # The same as Markdown ---------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Columns and rows of a model's picture by the side of its samples; ten classes stand in a row of ten.
 FEW, MANY, CLASSES = (4, 2), (8, 4), (10, 5)
 TILE = 192
+MOMENTS = 8
 READABLE_CLASSES = 5
 # One colour a model, apart from each other on cream and on indigo.
 COLOURS = ("#5d73a9", "#bf843f", "#3f8f7d", "#b5556b", "#8a6bb0", "#d9a441", "#6f7f3a", "#857a69")
@@ -98,7 +99,8 @@ def article(one: Result, language: str) -> str:
     """One model: its picture, name and leading figure; folded away the rest."""
     best = results.headline(one)
     figure = results.figure(best, one.metrics[best], language) if best else say("results.unmeasured", language)
-    claim = say("results.says", language, claim=results.reported(one.name, language))
+    said = results.reported(one.name, language)
+    claim = say("results.says", language, claim=said) if said != results.NOTHING else ""
     return (
         f"<article class='result' data-model='{escape(one.name)}'>{picture(one, language)}{timeline(one, language)}"
         f"<header><h3>{escape(one.entry.title)}</h3>"
@@ -185,13 +187,13 @@ def timeline(one: Result, language: str) -> str:
     except (PictureError, OSError, ValueError):
         return ""
     first, last = (results.shown("steps", step, language) for step in (steps[0], steps[-1]))
-    text, moments = (
-        say("results.timeline", language, name=one.name),
-        say("results.moments", language, first=first, last=last),
-    )
+    text = say("results.timeline", language, name=one.name)
+    moments = say("results.moments", language, first=first, last=last)
+    # A short training has few moments: they are as large as those of a long one.
+    share = min(1, len(steps) / MOMENTS)
     kind = "pixels" if one.entry.resolution <= 32 else ""
     return (
-        f"<figure class='timeline'><img class='{kind}' src='{source}' alt='{escape(text)}'>"
+        f"<figure class='timeline'><img class='{kind}' src='{source}' alt='{escape(text)}' style='width: {share:.0%}'>"
         f"<figcaption>{escape(moments)}</figcaption></figure>"
     )
 
@@ -250,7 +252,8 @@ def build(tab: gr.Tab) -> None:
                         for name, scale in (("curve", 3), ("axis", 2))
                     )
                 curve = gr.LinePlot(
-                    frame([]), x="x", y="y", color="model", label=t("results.plot"), height=300, visible=False,
+                    frame([]), x="x", y="y", color="model", label=t("results.plot"), show_label=False, height=300,
+                    visible=False,
                     elem_id=f"results-{report}-curve",
                 )  # fmt: skip
         which = gr.State(report)
@@ -264,12 +267,15 @@ def build(tab: gr.Tab) -> None:
     tab.select(guard(show), filled, [*parts, table, filled], **HELPER)
 
 
+# Gradio puts a prefix before every selector and takes a comma within :is() for the end of one: none of those here.
 CSS = """
 .report-head { margin-top: 28px; padding-top: 18px !important; border-top: 1px solid var(--border-color-primary); }
 .report-head { gap: 4px; }
 .report-head h2 { font-size: 22px; margin: 0; }
 .report-head p { max-width: 90ch; color: var(--body-text-color-subdued); margin: 0; }
 .report-row { gap: 18px; }
+.report-row .html-container { padding: 0 !important; }
+#results-table [role=grid] * { font-family: var(--font); }
 .report-row:not(:has(.result:only-child)) > .column { flex: 1 1 100% !important; }
 .results { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 22px 18px; }
 .results:has(.result:only-child) { grid-template-columns: 1fr; }
@@ -293,17 +299,17 @@ CSS = """
 .result dt { color: var(--body-text-color-subdued); }
 .result dd { margin: 0; font-variant-numeric: tabular-nums; }
 .result .card pre { white-space: pre-wrap; padding: 8px; background: var(--background-fill-secondary); }
-.result .card :is(h1, h2) { font-size: 15px; margin: 12px 0 4px; }
+.result .card h2 { font-size: 15px; margin: 12px 0 4px; }
 .result .card table { width: 100%; border-collapse: collapse; }
-.result .card :is(td, th) { text-align: left; padding: 3px 8px 3px 0; border: 0; vertical-align: top; }
+.result .card td, .result .card th { text-align: left; padding: 3px 8px 3px 0; border: 0; vertical-align: top; }
 .result .confusion { width: 100%; table-layout: fixed; border-collapse: separate; border-spacing: 2px; border: 0;
   aspect-ratio: 2; margin: 0; font-size: 13px; }
-.result .confusion :is(td, th) { border: 0; padding: 2px; font-weight: 400; text-align: center;
+.result .confusion td, .result .confusion th { border: 0; padding: 2px; font-weight: 400; text-align: center;
   overflow: hidden; text-overflow: ellipsis; background: transparent; }
 .result .confusion tbody td { border-radius: 2px; font-variant-numeric: tabular-nums;
   background: color-mix(in srgb, #5d73a9 var(--share), var(--background-fill-secondary)); }
 .result .confusion.dense { border-spacing: 1px; }
-.result .confusion.dense :is(th, td) { padding: 0; line-height: 1; }
+.result .confusion.dense td { padding: 0; line-height: 1; }
 .result .confusion.dense th { display: none; }
 .curve-choice { gap: 8px 18px; }
 """
