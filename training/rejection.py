@@ -35,7 +35,7 @@ def fit(features: Tensor, components: int = COMPONENTS) -> dict[str, Tensor]:
     centre = rows.mean(0)
     # Its only randomness: which of many equally good subspaces the search starts from.
     torch.manual_seed(0)
-    basis = torch.pca_lowrank(rows - centre, q=components, center=False, niter=4)[2]
+    basis = torch.pca_lowrank(rows - centre, q=min(components, *rows.shape), center=False, niter=4)[2]
     return {"mean": mean, "scale": scale, "centre": centre, "basis": basis.contiguous()}
 
 

@@ -83,7 +83,7 @@ def test_covering_the_hottest_tenth_costs_more_than_covering_any_tenth(name, dat
             after = dict(model.classify(covered(picture, hidden)))[found.answer.label]
             drops.append(found.answer.probability - after)
     assert np.mean(hot) > 0.01
-    assert np.mean(hot) > 1.5 * np.mean(other)
+    assert np.mean(hot) > 1.2 * np.mean(other)
 
 
 def test_a_photo_of_twelve_megapixels_is_explained_in_a_second():

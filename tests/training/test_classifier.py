@@ -170,7 +170,8 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_kept_features_are_those_of_the_network(tmp_path):
-    recipe = frozen_recipe(tmp_path)
+    # In bfloat16 folded and plain layers round differently.
+    recipe = dataclasses.replace(frozen_recipe(tmp_path), precision="float32")
     trainer = ClassifierTrainer(recipe, started(recipe, tmp_path / "run"))
     with torch.no_grad():
         direct = trainer.network.embed(trainer.ready(trainer.data.pictures[7]))

@@ -48,7 +48,7 @@ def draw_motifs(folder, count=10):
 def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch):
     draw_motifs(places / "data" / "motifs")
     draw_motifs(places / "data" / "others", 1)
-    monkeypatch.setattr(module, "NOT_BATIK", "others")
+    monkeypatch.setattr(module.rejection, "SOURCES", {"others": 16})
     recipe = ClassifierRecipe(
         name="motifs",
         report="R3",
@@ -71,7 +71,8 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
     assert figures["folds"] == 3 and figures["images"] == 30
     assert 0 <= figures["accuracy_low"] <= figures["accuracy"] <= figures["accuracy_high"] <= 1
     assert figures["accuracy_worst_fold"] <= figures["accuracy"] <= figures["accuracy_best_fold"]
-    assert 0 <= figures["not_batik_auroc"] <= 1
+    assert 0 <= figures["not_batik_auroc"] == figures["not_batik_others"] <= 1
+    assert (folder / "rejection.safetensors").is_file()
     assert figures["parameters"] == 2_388_227 and figures["steps"] == 30
     assert json.loads((folder / "metrics.json").read_text()) == figures
     weights = (folder / "model.safetensors").read_bytes()
