@@ -24,6 +24,8 @@ def prepare(page: Page, tab: str) -> None:
     if tab == "Classify":
         page.locator("#classify-examples button.thumbnail-lg").first.click()
         expect(page.locator("#classify-answer")).to_contain_text("%")
+    if tab == "Results":
+        expect(page.get_by_text("The same samples").first).to_be_visible()
     if tab == "Generate":
         page.wait_for_function("document.querySelector('#generate-gallery img')?.naturalWidth > 0")
     page.mouse.move(2, 2)
