@@ -43,6 +43,7 @@ FIGURES = {
     "precision": "Precision",
     "recall": "Recall",
     "memorised": "Share of samples closer to a training picture than real ones are to each other (0.01 is ideal)",
+    "motif_agreement": "Samples that a judge of the three motifs takes for the right one",
     "digit_accuracy": "Samples read as the asked digit",
     "worst_digit_accuracy": "The same, worst digit",
     "accuracy": "Accuracy",
@@ -132,7 +133,25 @@ def table(metrics: dict[str, Any]) -> str:
     text = "| | |\n|---|---|\n" + "\n".join(rows)
     if "command" in metrics:
         text += f"\n\nMeasured with `{metrics['command']}` on {str(metrics.get('date', ''))[:10]}."
+    if "nearest" in metrics:
+        text += "\n\n" + histogram(metrics["nearest"])
     return text
+
+
+def histogram(nearest: dict[str, list[float]]) -> str:
+    """How far generated pictures lie from the nearest training picture, as a Markdown table with bars."""
+    lines = [
+        "Distance to the nearest training picture, in Inception features (a training picture's own is to the nearest",
+        "other). Copies would stand in the first rows:",
+        "",
+        "| distance | generated | training |",
+        "|---|---|---|",
+    ]
+    edges = nearest["edges"]
+    for i, (fake, real) in enumerate(zip(nearest["fake"], nearest["real"], strict=True)):
+        bars = " | ".join(f"{'█' * round(40 * share)} {share:.1%}" for share in (fake, real))
+        lines.append(f"| {edges[i]:.1f} to {edges[i + 1]:.1f} | {bars} |")
+    return "\n".join(lines)
 
 
 def licence(source: str, generator: bool) -> str:

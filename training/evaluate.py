@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 
 from gan import catalog
 from gan.card import write_card
@@ -32,6 +33,8 @@ from training.scores import accuracy, auroc, classifier_figures, confusion
 SAMPLES = 2000
 DIGIT_JUDGE = "judge-mnist"
 DIGIT_SAMPLES = 10_000
+MOTIF_JUDGE = "judge-batik"
+MOTIFS = "batik-gan"
 
 
 def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
@@ -81,6 +84,8 @@ def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, A
     figures = generator_figures(features(model.stream(range(samples))), real, flipped)
     if config["source"].startswith("mnist"):
         figures |= digit_figures(model)
+    if config["source"].startswith(f"{MOTIFS}/"):
+        figures["motif_agreement"] = motif_agreement(model, config["source"], samples)
     return {**figures, "reference": reals.description, **history_end(folder), "parameters": model.parameters}
 
 
@@ -105,6 +110,14 @@ def digit_figures(model: Any) -> dict[str, float]:
         "digit_accuracy": right.mean().item(),
         "worst_digit_accuracy": min(right[wanted == digit].mean().item() for digit in range(10)),
     }
+
+
+def motif_agreement(model: Any, source: str, samples: int) -> float:
+    """Share of the samples that the judge takes for the motif that ``source``, a folder of batik-gan, is named for."""
+    judge = catalog.load(MOTIF_JUDGE)
+    motif = source.removeprefix(f"{MOTIFS}/").partition("!")[0]
+    pictures = (to_pil_image(picture) for part in model.stream(range(samples)) for picture in part)
+    return sum(judge.classify(picture).label == motif for picture in pictures) / samples
 
 
 def history_end(folder: Path) -> dict[str, Any]:

@@ -37,6 +37,7 @@ TITLES = {
     "mnist-cgan": "Digits",
     "mnist-cgan-report": "Digits (as reported)",
     "judge-mnist": "Judge of digits",
+    "judge-batik": "Judge of batik motifs",
     "batik-cnn-3": "Three motifs (scratch CNN)",
     "batik-mobilenet-3": "Three motifs (MobileNetV2)",
     "batik-mobilenet-20": "Twenty motifs (MobileNetV2)",

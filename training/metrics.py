@@ -32,6 +32,7 @@ BATCH = 16  # 299² activations of more pictures than this no longer fit a CPU's
 FEATURES = 2048
 KID_SUBSETS = 100
 NEIGHBOURS = 3
+BINS = 12
 
 
 @cache
@@ -125,7 +126,7 @@ def generator_figures(fake: Tensor, real: Tensor, real_flipped: Tensor | None = 
         "kid": kid[KEY_METRIC_KID_MEAN],
         "precision": prc[KEY_METRIC_PRECISION],
         "recall": prc[KEY_METRIC_RECALL],
-        "memorised": memorised(fake, real, real_flipped),
+        **closeness(fake, real, real_flipped),
         "generated": generated,
         "real": count,
     }
@@ -137,17 +138,29 @@ def fid(fake: Tensor, real: Tensor) -> float:
     return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
 
 
-def memorised(fake: Tensor, real: Tensor, real_flipped: Tensor | None = None) -> float:
-    """Share of generated pictures that lie nearer to a training picture than training pictures lie to each other.
+def closeness(fake: Tensor, real: Tensor, real_flipped: Tensor | None = None) -> dict[str, Any]:
+    """How near generated pictures come to training pictures, and how near these are to each other.
 
-    "Nearer" is below the 1st percentile of the reals' leave-one-out nearest-neighbour distances. Mirrored reals, when
-    given, count as training pictures on both sides; a picture's own mirror image is left out with it.
+    Mirrored reals, when given, count as training pictures on both sides; a picture's own mirror image is left out
+    with it.
+
+    Returns:
+        ``memorised``: share of generated pictures that lie nearer to a training picture than the 1st percentile of
+        the reals' leave-one-out nearest-neighbour distances. ``nearest``: ``edges`` of the bins of a histogram of
+        these distances, with the shares of generated (``fake``) and real pictures (``real``) in each.
     """
     pool = [real] if real_flipped is None else [real, real_flipped]
-    among = torch.stack([nearest(real, other, leave_out=True) for other in pool]).amin(0)
-    threshold = torch.quantile(among.double(), 0.01)
-    distance = torch.stack([nearest(fake, other) for other in pool]).amin(0)
-    return (distance.double() < threshold).double().mean().item()
+    among = torch.stack([nearest(real, other, leave_out=True) for other in pool]).amin(0).double()
+    distance = torch.stack([nearest(fake, other) for other in pool]).amin(0).double()
+    edges = torch.linspace(0, torch.cat([among, distance]).max().item() + 1e-9, BINS + 1, dtype=torch.double)
+    shares = {name: torch.histogram(x, edges).hist / len(x) for name, x in (("fake", distance), ("real", among))}
+    return {
+        "memorised": (distance < torch.quantile(among, 0.01)).double().mean().item(),
+        "nearest": {
+            "edges": [round(x, 3) for x in edges.tolist()],
+            **{name: [round(x, 4) for x in share.tolist()] for name, share in shares.items()},
+        },
+    }
 
 
 def nearest(features: Tensor, others: Tensor, leave_out: bool = False) -> Tensor:

@@ -3,7 +3,7 @@ field for one run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class GanRecipe:
         ema: decay of the generator's moving average, which is what ships.
         spectral: "", "d", "g" or "gd": which networks' weights are spectrally normalised.
         reconstruction: weight of the auto-encoding discriminator's reconstruction loss.
+        discrepancy: weight of the maximum mean discrepancy in frozen features, against mode collapse.
         start: a checkpoint whose generator the training starts from.
         precision: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
         steps: of the whole training; the first ``low_steps`` of them at 128² only, a quarter of the cost.
@@ -61,6 +62,7 @@ class GanRecipe:
     ema: float = 0.999
     spectral: str = ""
     reconstruction: float = 1.0
+    discrepancy: float = 0.0
     start: str = ""
     precision: str = "auto"
     seed: int = 0
@@ -401,6 +403,11 @@ RECIPES = {
             steps=1200,
             save_every=300,
             about="Reads digits, only to measure what generators make of them. Two and a half epochs.",
+        ),
+        replace(
+            batik_classifier("judge-batik", "batik-gan", "mobilenet-v2", steps=600),
+            report="–",
+            about="Tells Parang, Kawung and Megamendung apart, only to measure what generators make of them.",
         ),
         ClassifierRecipe(
             name="batik-cnn-3",

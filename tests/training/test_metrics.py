@@ -135,11 +135,11 @@ def cloud(count, seed, size=64):
 
 def test_memorised_is_one_percent_for_a_perfect_generator_and_all_for_a_copier():
     real, flipped, fresh = cloud(2000, 0, 4), cloud(2000, 1, 4), cloud(2000, 2, 4)
-    assert metrics.memorised(fresh, real) == pytest.approx(0.01, abs=0.008)
-    assert metrics.memorised(fresh, real, flipped) == pytest.approx(0.01, abs=0.008)
-    assert metrics.memorised(real + 1e-4, real) == 1
-    assert metrics.memorised(flipped[:50] + 1e-4, real) < 0.1
-    assert metrics.memorised(flipped[:50] + 1e-4, real, flipped) == 1
+    assert metrics.closeness(fresh, real)["memorised"] == pytest.approx(0.01, abs=0.008)
+    assert metrics.closeness(fresh, real, flipped)["memorised"] == pytest.approx(0.01, abs=0.008)
+    assert metrics.closeness(real + 1e-4, real)["memorised"] == 1
+    assert metrics.closeness(flipped[:50] + 1e-4, real)["memorised"] < 0.1
+    assert metrics.closeness(flipped[:50] + 1e-4, real, flipped)["memorised"] == 1
 
 
 @settings(max_examples=20, deadline=None)
