@@ -11,9 +11,11 @@ from PIL import Image
 
 from gan.catalog import load
 from gan.checkpoint import build_network, save
+from gan.classify import Answer
 from training import evaluate as module
 from training.classifier import Predictions
 from training.data.pictures import PictureSet
+from training.data.sources import open_source
 from training.evaluate import evaluate, joined, spread
 from training.export import export_run
 from training.recipes import ClassifierRecipe
@@ -119,6 +121,46 @@ def test_digits_are_read_against_what_was_asked_for(monkeypatch):
     figures = module.digit_figures(Digits())
     assert figures["digit_accuracy"] == pytest.approx(0.99)
     assert figures["worst_digit_accuracy"] == pytest.approx(0.9)
+
+
+class Cloths:
+    """Two pictures in three of what the motif's judge takes for Kawung."""
+
+    def stream(self, seeds):
+        yield torch.stack([torch.full((3, 8, 8), 200 if seed % 3 else 10, dtype=torch.uint8) for seed in seeds])
+
+
+class MotifJudge:
+    """Tells by the brightness."""
+
+    def classify(self, picture):
+        return Answer((("batik-kawung" if picture.getpixel((0, 0))[0] > 100 else "batik-parang", 1.0),))
+
+
+def test_motifs_are_read_against_the_folder_that_was_learnt_from(monkeypatch):
+    monkeypatch.setattr(module.catalog, "load", lambda name: {"judge-batik": MotifJudge()}[name])
+    assert module.motif_agreement(Cloths(), "batik-gan/batik-kawung", 30) == pytest.approx(2 / 3)
+    assert module.motif_agreement(Cloths(), "batik-gan/batik-parang!all", 30) == pytest.approx(1 / 3)
+
+
+def test_digits_teach_as_well_as_they_are_drawn(monkeypatch):
+    real = open_source("mnist:test", 28, 1)
+    drawn = {digit: (real.labels == digit).nonzero()[:200, 0] for digit in range(10)}
+
+    class Copies:
+        """Draws real digits, all as asked for or all as the next one."""
+
+        def __init__(self, shift):
+            self.shift = shift
+
+        def stream(self, seeds, truncation=1.0, labels=None):
+            asked = [(label + self.shift) % 10 for label in labels]
+            chosen = [drawn[digit][seed % 200] for seed, digit in zip(seeds, asked, strict=True)]
+            yield real.pictures[torch.stack(chosen)]
+
+    monkeypatch.setattr(module, "TAUGHT", 2560)
+    assert module.train_on_fake(Copies(0)) > 0.5
+    assert module.train_on_fake(Copies(1)) < 0.1
 
 
 def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
