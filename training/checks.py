@@ -70,6 +70,8 @@ def misfits(
             yield f"gradient_penalty ({recipe.gradient_penalty})", judge + (" with batch norm" if mixes else "")
     if recipe.loss == "wgan" and not recipe.gradient_penalty and "d" not in recipe.spectral:
         yield "loss (wgan)", f"gradient_penalty ({recipe.gradient_penalty})"
+    if recipe.discrepancy and generator.channels != 3:
+        yield f"discrepancy ({recipe.discrepancy})", network
     if recipe.smoothing and recipe.loss not in SMOOTHED:
         yield f"smoothing ({recipe.smoothing})", f"loss ({recipe.loss})"
     if recipe.score_every and min(recipe.score_samples, len(data)) < 5:

@@ -29,6 +29,7 @@ from gan.nets.common import add_spectral_norm, plain_weights
 from training.checks import check_fit, check_values
 from training.data.pictures import PictureSet, draw_batch, mix, order
 from training.diffaug import diff_augment
+from training.discrepancy import FeatureMemory
 from training.ema import Ema
 from training.losses import LOSSES, discriminator_loss, generator_loss, gradient_penalty
 from training.projected import ProjectedDiscriminator
@@ -36,6 +37,8 @@ from training.recipes import GanRecipe
 from training.runs import Run
 
 SAMPLE_COUNT = 36
+# Among the views: the pictures without augmentation, described as the memory keeps them.
+MEMORY = "memory"
 # How often a run goes back and tries a smaller rate before it gives up, and how much smaller.
 MOST_ROLLBACKS, SMALLER = 3, 0.5
 
@@ -102,6 +105,7 @@ class GanTrainer:
             add_spectral_norm(self.generator)
         if "d" in recipe.spectral:
             add_spectral_norm(self.discriminators)
+        self.memory = FeatureMemory().to(self.device) if recipe.discrepancy else None
         for net in (self.generator, self.discriminators):
             net.to(self.device, memory_format=torch.channels_last)
         self.ema = Ema(self.generator, recipe.ema)
@@ -168,10 +172,11 @@ class GanTrainer:
         augmented = diff_augment(pictures, self.recipe.augment)
         if small is not None:
             small = diff_augment(small, self.recipe.augment)
-        return {
+        found = {
             name: d.project(augmented) if hasattr(d, "project") else Pictures(augmented, small)
             for name, d in self.discriminators.items()
         }
+        return {**found, MEMORY: self.memory.describe(pictures)} if self.memory else found
 
     def judge(self, name: str, view: Any, labels: Tensor | None, **more: Any) -> Any:
         """One discriminator's answer to its view."""
@@ -182,7 +187,7 @@ class GanTrainer:
         return self.discriminators[name](view, labels)
 
     def logits(self, views: dict[str, Any], labels: Tensor | None) -> list[Tensor]:
-        return [logit.float() for name, view in views.items() for logit in self.judge(name, view, labels)]
+        return [logit.float() for name in self.discriminators for logit in self.judge(name, views[name], labels)]
 
     def train_step(self) -> dict[str, float]:
         """The discriminators' updates, then one of the generator, on the last of the same generated pictures.
@@ -197,6 +202,8 @@ class GanTrainer:
         totals = {"d_loss": 0.0, "g_loss": 0.0, "d_real": 0.0, "d_fake": 0.0}
         if recipe.gradient_penalty:
             totals["d_penalty"] = 0.0
+        if self.memory:
+            totals["g_discrepancy"] = 0.0
 
         for turn in range(recipe.d_steps):
             self.optimizer_d.zero_grad()
@@ -214,7 +221,14 @@ class GanTrainer:
                     _, labels = self.reals(micro) if self.generator.classes else (None, None)
                     fake_views = self.fake_views(recipe.batch, labels)
                 loss = generator_loss(self.loss, self.logits(fake_views, labels))
-            (loss * scale).backward()
+            whole = loss
+            if self.memory:
+                described = fake_views[MEMORY]
+                apart = self.memory(described)
+                self.memory.add("fake", described)
+                whole = loss + recipe.discrepancy * apart
+                totals["g_discrepancy"] += apart.item() * scale
+            (whole * scale).backward()
             totals["g_loss"] += loss.item() * scale
         self.discriminators.requires_grad_(True)
         self.apply(self.optimizer_g)
@@ -239,6 +253,8 @@ class GanTrainer:
                 fake_views = self.fake_views(len(real), labels)
             with torch.no_grad():
                 real_views = self.views(real)
+            if self.memory:
+                self.memory.add("real", real_views[MEMORY])
             reconstruction = real.new_zeros(())
             real_logits: list[Tensor] = []
             for name, d in self.discriminators.items():
@@ -424,6 +440,7 @@ class GanTrainer:
             "ema": self.ema.average.state_dict(),
             "optimizer_g": self.optimizer_g.state_dict(),
             "optimizer_d": self.optimizer_d.state_dict(),
+            **({"memory": self.memory.state_dict()} if self.memory else {}),
         }
 
     def save(self) -> None:
@@ -439,6 +456,8 @@ class GanTrainer:
         self.ema.average.load_state_dict(state["ema"])
         self.optimizer_g.load_state_dict(state["optimizer_g"])
         self.optimizer_d.load_state_dict(state["optimizer_d"])
+        if self.memory:
+            self.memory.load_state_dict(state["memory"])
         # States of before there were rollbacks lack their number.
         self.step, self.seconds, self.rollbacks = state["step"], state["seconds"], state.get("rollbacks", 0)
         self.set_rates()

@@ -57,6 +57,14 @@ MISFITS = [
     ({}, {"channels": 1}, r"source \(cifar10:train, 1 channels\) and channels \(3\)"),
     ({"channels": 1}, {"channels": 1}, r"network \(dcgan, 32² × 3\) and channels \(1\)"),
     (
+        {
+            **{"network": "cgan", "network_args": {}, "discriminators": {"cgan": {}}},
+            **{"resolution": 28, "channels": 1, "discrepancy": 1.0},
+        },
+        {"side": 28, "channels": 1, "classes": 10},
+        r"discrepancy \(1\.0\) and network \(cgan, 28² × 1\)",
+    ),
+    (
         {"network_args": {"resolution": 32, "classes": 10}},
         {},
         r"network \(dcgan, 10 labels\) and source \(cifar10:train, no labels\)",

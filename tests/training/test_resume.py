@@ -17,7 +17,8 @@ from training.runs import Run
 
 
 def everything_on(root: Path) -> GanRecipe:
-    """Both discriminators, spectral norm, augmentation, crops, drawn margins, noise, accumulation, bfloat16."""
+    """Both discriminators, spectral norm, augmentation, crops, drawn margins, noise, discrepancy,
+    accumulation, bfloat16."""
     make_pictures(root / "cloths", 7)
     return GanRecipe(
         name="everything",
@@ -35,6 +36,7 @@ def everything_on(root: Path) -> GanRecipe:
         batch=2,
         accumulate=2,
         spectral="gd",
+        discrepancy=1.0,
         precision="bfloat16",
         steps=3,
         save_every=2,
@@ -132,7 +134,8 @@ def test_killed_and_resumed_equals_left_alone(make, tmp_path: Path):
     again, values_again = contents(killed)
     assert tensors.keys() == again.keys() and values == values_again
     parts = {key.split("/")[1] for key in tensors}
-    assert parts == {"generator", "discriminators", "ema", "optimizer_g", "optimizer_d"}
+    memory = {"memory"} if recipe.discrepancy else set()
+    assert parts == {"generator", "discriminators", "ema", "optimizer_g", "optimizer_d"} | memory
     assert [key for key in tensors if not torch.equal(tensors[key], again[key])] == []
     # What a person sees is the same too.
     for name in ("samples", "snapshots"):

@@ -1,0 +1,69 @@
+"""The maximum mean discrepancy that keeps a generator from settling on a few pictures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.discrepancy import FeatureMemory, distances, likeness, summary
+
+
+def clusters(memory: FeatureMemory, labels: torch.Tensor) -> list[torch.Tensor]:
+    """Summaries round as many far points as there are labels."""
+    draw = torch.Generator().manual_seed(0)
+    found = []
+    for i in range(4):
+        width = getattr(memory, f"real_{i}").shape[1]
+        centres = 2 * torch.randn(int(labels.max()) + 1, width, generator=draw)
+        found.append(centres[labels] + 0.1 * torch.randn(len(labels), width, generator=draw))
+    return found
+
+
+def test_a_summary_is_means_and_deviations_wherever_things_are():
+    maps = torch.randn(3, 5, 4, 4)
+    (described,) = summary([maps])
+    assert torch.allclose(described[:, :5], maps.mean((2, 3)), atol=1e-6)
+    assert torch.allclose(described[:, 5:], maps.flatten(2).std(2), atol=1e-6)
+    assert torch.allclose(summary([maps.roll((1, 2), (2, 3))])[0], described, atol=1e-5)
+
+
+def test_distances_and_likeness_have_gradients_even_at_nothing():
+    same = torch.ones(2, 6, requires_grad=True)
+    assert distances(same, torch.zeros(1, 6)).tolist() == [[1.0], [1.0]]
+    value = likeness(same, torch.ones(3, 6))
+    value.backward()
+    assert value.item() == pytest.approx(1, abs=0.01) and same.grad.isfinite().all()
+    assert likeness(same, torch.full((1, 6), 50.0)).item() < 1e-6
+
+
+def test_the_memory_forgets_the_oldest():
+    memory = FeatureMemory(size=6)
+    for value in range(4):
+        memory.add("real", [torch.full((2, x.shape[1]), float(value)) for x in clusters(memory, torch.zeros(1).long())])
+    assert memory.real_0[:, 0].tolist() == [3, 3, 1, 1, 2, 2]
+    assert memory.seen.tolist() == [8, 0]
+
+
+def test_pictures_are_described_with_gradients_at_any_side():
+    memory = FeatureMemory(size=4)
+    pictures = torch.rand(2, 3, 64, 64, requires_grad=True)
+    described = memory.describe(pictures)
+    assert [tuple(x.shape) for x in described] == [(2, 48), (2, 80), (2, 224), (2, 640)]
+    sum(x.sum() for x in described).backward()
+    assert pictures.grad.abs().sum() > 0
+
+
+def test_what_sits_at_one_of_three_modes_spreads_to_all():
+    memory = FeatureMemory(size=96)
+    modes = torch.arange(96) % 3
+    memory.add("real", clusters(memory, modes))
+    free = [x.clone().requires_grad_() for x in clusters(memory, torch.zeros(24, dtype=torch.long))]
+    centres = torch.stack([memory.real_0[modes == mode].mean(0) for mode in range(3)])
+    optimizer = torch.optim.Adam(free, 0.05)
+    for _ in range(150):
+        memory.add("fake", free)
+        optimizer.zero_grad()
+        memory(free).backward()
+        optimizer.step()
+    nearest = distances(free[0].detach(), centres).argmin(1).bincount(minlength=3)
+    assert nearest.min() >= 4
