@@ -31,6 +31,17 @@ def make_pictures(folder: Path, count: int = 6, mode: str = "RGB") -> list[Path]
     return paths
 
 
+def make_cloths(folder: Path, count: int = 12, side: int = 160) -> list[Path]:
+    """Patterned squares that the audit keeps, no two alike, drawn by numbers alone, as JPEG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i in range(count):
+        coarse = np.random.default_rng(i).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        paths.append(folder / f"kain-{i}.jpg")
+        Image.fromarray(coarse).resize((side, side + 2 * i), Image.Resampling.BICUBIC).save(paths[-1])
+    return paths
+
+
 def wait_for(happened: Callable[[], object], seconds: float = 60) -> object:
     """Ask until the answer is true, and return it; fail after ``seconds``."""
     end = time.monotonic() + seconds
@@ -63,8 +74,8 @@ def any_precision() -> None:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """Six self-made pictures."""
-    return make_pictures(tmp_path / "cloths")
+    """Twelve self-made pictures that can be trained on."""
+    return make_cloths(tmp_path / "cloths")
 
 
 def make_base(folder: Path) -> Path:

@@ -18,7 +18,7 @@ from PIL import Image
 from gan import catalog
 from gan.errors import DataError, RunError
 from gan.settings import VERSION
-from tests.training.conftest import make_pictures, wait_for
+from tests.training.conftest import make_cloths, wait_for
 from training import jobs, worker
 from training.runs import Run
 
@@ -54,10 +54,11 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
     assert (state(first), state(second)) == ("running", "waiting")
     recipe = Run(studio / first).read()["recipe"]
     assert recipe["start"] == "tiny" and recipe["network_args"]["width"] == 4 and recipe["rate_g"] == 1e-4
-    assert sorted(path.name for path in (studio / first / "pictures").iterdir()) == [f"000{i}.jpg" for i in range(1, 7)]
+    names = [path.name for path in sorted((studio / first / "pictures").iterdir())]
+    assert names == [f"{i:04d}.jpg" for i in range(1, 13)]
 
     watched = wait_for(lambda: (now := jobs.status(first)).seconds_left and now, 240)
-    assert watched.images_per_second > 0 and 0 < watched.step < watched.steps == 2000
+    assert watched.memory > 1e8 and watched.images_per_second > 0 and 0 < watched.step < watched.steps == 2000
     assert (studio / first / "samples" / "step-000000.png").exists()
     worker = jobs.process_of(jobs.read(first))
     assert worker.nice() >= 10 and os.getsid(worker.pid) == worker.pid
@@ -74,7 +75,7 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
     model = catalog.load(ended.checkpoint)
     assert model.sample(2, seed=3)[0].size == (64, 64)
     config = json.loads((ended.checkpoint / "config.json").read_text())
-    assert config["canting"] == VERSION and config["source"] == "6 pictures"
+    assert config["canting"] == VERSION and config["source"] == "12 pictures"
     assert str(studio) not in json.dumps(config)
 
     # Its place is taken by the next, which is killed without warning.
@@ -199,6 +200,7 @@ def test_what_is_no_job(studio: Path, tmp_path: Path):
         ({"steps": 10**9}, "from 1 to"),
         ({"name": "x" * 61}, "at most 60"),
         ({"mirror": "yes"}, "on or off"),
+        ({"keep_all": 3}, "keep_all is either"),
         ({"rate_g": 1}, "no setting called rate_g"),
     ],
 )
@@ -224,17 +226,19 @@ def bad_uploads(folder: Path, good: list[Path]) -> dict[str, list[Path] | Path]:
     """What people, and others, hand in."""
     (folder / "empty.png").write_bytes(b"")
     (folder / "page.jpg").write_text("<html><script>alert(1)</script></html>")
-    (folder / "half.png").write_bytes(good[0].read_bytes()[:900])
+    Image.open(good[0]).save(folder / "b.png")
+    png = (folder / "b.png").read_bytes()
+    (folder / "half.png").write_bytes(png[:900])
     Image.new("RGB", (1, 1)).save(folder / "dot.png")
     (folder / "torn.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    png = good[0].read_bytes()
     return {
         "empty.png cannot be used": [*good, folder / "empty.png"],
         "page.jpg cannot be used": [*good, folder / "page.jpg"],
         "half.png cannot be used": [*good, folder / "half.png"],
         "dot.png cannot be used": [*good, folder / "dot.png"],
-        "there are 1": good[:1],
-        "there are 0": [],
+        "there are 9 .handed in: 9.": good[:9],
+        "there are 1 .handed in: 12; duplicate: 11.": [good[0]] * 12,
+        "there are 0 .handed in: 0.": [],
         "there are 501": [good[0]] * 501,
         "not a zip file": [folder / "torn.zip"],
         "outside its own folder": zip_of(folder / "up.zip", {"../../up.png": png, "b.png": png}),
@@ -245,7 +249,7 @@ def bad_uploads(folder: Path, good: list[Path]) -> dict[str, list[Path] | Path]:
 
 
 def test_bad_uploads_end_in_a_sentence_and_leave_nothing(studio: Path, tmp_path: Path):
-    good = make_pictures(tmp_path / "cloths", 3)
+    good = make_cloths(tmp_path / "cloths")
     uploads = bad_uploads(tmp_path, good)
     before = sorted(tmp_path.rglob("*"))
     for sentence, upload in uploads.items():
@@ -258,13 +262,13 @@ def test_bad_uploads_end_in_a_sentence_and_leave_nothing(studio: Path, tmp_path:
 
 def test_odd_but_usable_uploads(studio: Path, tmp_path: Path, idle):
     folder = tmp_path / "odd"
-    make_pictures(folder, 2)
+    make_cloths(folder, 9)
     Image.new("CMYK", (90, 70), (20, 90, 0, 10)).save(folder / "press.jpg")
     Image.new("RGBA", (64, 64), (200, 30, 30, 0)).save(folder / "clear.png")
     Image.new("RGB", (3000, 1500), "navy").save(folder / "large.jpg")
     shutil.make_archive(str(tmp_path / "odd"), "zip", folder)
-    job = jobs.start("tiny", [tmp_path / "odd.zip", folder / "press.jpg"])
+    job = jobs.start("tiny", [tmp_path / "odd.zip", folder / "press.jpg"], {"keep_all": True})
     kept = [Image.open(path) for path in sorted((studio / job / "pictures").iterdir())]
-    assert {(one.mode, one.format) for one in kept} == {("RGB", "JPEG")} and len(kept) == 6
+    assert {(one.mode, one.format) for one in kept} == {("RGB", "JPEG")} and len(kept) == 13
     assert max(min(one.size) for one in kept) == 1024
-    assert jobs.status(job).pictures == 6
+    assert jobs.status(job).pictures == 13
