@@ -6,17 +6,23 @@ Nothing of the original files is kept but their pixels, and nothing is written o
 from __future__ import annotations
 
 import contextlib
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from gan.errors import CantingError, DataError, PictureError
 from gan.pictures import open_picture
 from gan.texts import say
+
+if TYPE_CHECKING:
+    from training.data.sources import Entry
 
 LEAST_PICTURES, MOST = 10, 500
 MAX_FILE_BYTES = 60_000_000
@@ -86,21 +92,25 @@ def take_in(pictures: Path | str | Sequence[Path | str], folder: Path, present: 
         if present + len(entries) > MOST:
             raise DataError("error.upload.count", found=present + len(entries), most=MOST)
         folder.mkdir(parents=True, exist_ok=True)
-        taken = []
-        for number, entry in enumerate(sorted(entries, key=lambda entry: entry.name.parts), start=present + 1):
-            try:
-                contents = entry.read()
-                if isinstance(contents, Path) and contents.stat().st_size > MAX_FILE_BYTES:
-                    raise PictureError("error.upload.bytes", most=MAX_FILE_BYTES // 1_000_000)
-                # Half of it, as large JPEGs are decoded at no less than twice the side given.
-                picture = open_picture(contents, side=SHORT_SIDE // 2)
-            except PictureError as error:
-                taken.append(Taken(entry.name.name, error=error))
-                continue
-            copy = folder / f"{number:04d}.jpg"
-            reduce(picture).save(copy, "JPEG", quality=95, subsampling=0)
-            taken.append(Taken(entry.name.name, copy))
-    return taken
+        entries.sort(key=lambda entry: entry.name.parts)
+        copies = [folder / f"{number:04d}.jpg" for number in range(present + 1, present + 1 + len(entries))]
+        # Decoding and resizing let other threads go on.
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return list(threads.map(take, entries, copies))
+
+
+def take(entry: Entry, copy: Path) -> Taken:
+    """Write one picture to ``copy``; what became of it."""
+    try:
+        contents = entry.read()
+        if isinstance(contents, Path) and contents.stat().st_size > MAX_FILE_BYTES:
+            raise PictureError("error.upload.bytes", most=MAX_FILE_BYTES // 1_000_000)
+        # Half of it, as large JPEGs are decoded at no less than twice the side given.
+        picture = open_picture(contents, side=SHORT_SIDE // 2)
+    except PictureError as error:
+        return Taken(entry.name.name, error=error)
+    reduce(picture).save(copy, "JPEG", quality=95, subsampling=0)
+    return Taken(entry.name.name, copy)
 
 
 def reduce(picture: Image.Image) -> Image.Image:
