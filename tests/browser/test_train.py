@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import DESKTOP, App, serve
-from tests.training.conftest import make_base, make_cloths
+from tests.training.conftest import make_base, make_cloths, wait_for
 
 # Trainings give way to everything else on the machine.
 PATIENCE = 240_000
@@ -202,3 +202,37 @@ def test_the_endpoints_keep_callers_apart(workshop: App, tmp_path: Path):
     assert client.predict(run, api_name="/stop_run")["state"] in ("stopping", "stopped")
     with pytest.raises(AppError, match="no such run"):
         client.predict("../../etc", api_name="/stop_run")
+
+
+@pytest.mark.timeout(600)
+def test_the_queue_goes_on_after_the_app_was_killed(workshop: App, tmp_path: Path):
+    """Nobody looks: no page is open, no client asks."""
+    models = {"CANTING_CHECKPOINTS": str(workshop.runs.parent / "checkpoints")}
+    uploads = make_cloths(tmp_path / "cloths", 10)
+    with serve(tmp_path, **models) as first:
+        client = Client(first.url, verbose=False)
+        files = [handle_file(path) for path in uploads]
+        names = [client.predict("tiny", files, {"steps": 5000}, "ayu", api_name="/start_run") for _ in range(4)]
+        states = {one["id"]: one["state"] for one in client.predict("ayu", api_name="/list_runs")}
+        assert [states[name] for name in names] == ["running", "waiting", "waiting", "waiting"]
+        client.predict(names[1], api_name="/stop_run")
+        first.process.kill()
+        first.process.wait()
+
+    def record(name: str) -> dict:
+        return json.loads((first.runs / name / "job.json").read_text())
+
+    # It outlives the app, and then ends without a word.
+    worker = psutil.Process(record(names[0])["process"]["pid"])
+    assert worker.is_running()
+    worker.kill()
+    with serve(tmp_path, **models) as second:
+        wait_for(lambda: "process" in record(names[2]), 60)
+        assert "process" not in record(names[3])
+        # The next begins when this one is killed, too.
+        psutil.Process(record(names[2])["process"]["pid"]).kill()
+        wait_for(lambda: "process" in record(names[3]), 60)
+        client = Client(second.url, verbose=False)
+        states = {one["id"]: one["state"] for one in client.predict("ayu", api_name="/list_runs")}
+        assert [states[name] for name in names] == ["failed", "stopped", "failed", "running"]
+    psutil.Process(record(names[3])["process"]["pid"]).kill()

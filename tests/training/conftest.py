@@ -16,6 +16,10 @@ from PIL import Image
 from gan.settings import ROOT
 from training import jobs
 
+# A process that a job's id is written on, that does nothing, and may refuse to be stopped.
+IDLE = "import signal, time; {}; time.sleep(60)"
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
+
 
 def make_pictures(folder: Path, count: int = 6, mode: str = "RGB") -> list[Path]:
     """Stripes and dots of several sizes, drawn by numbers alone, as PNG files."""
@@ -114,3 +118,17 @@ def end_jobs(studio: Path) -> Iterator[None]:
         if process:
             process.kill()
             process.wait(20)
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
+    """Jobs get a process that idles instead of training."""
+    started: list[subprocess.Popen] = []
+
+    def spawn(job: str, behaviour: str = "pass") -> dict:
+        process = subprocess.Popen([sys.executable, "-c", IDLE.format(behaviour), job], stdout=subprocess.PIPE)
+        started.append(process)
+        return jobs.identity(process.pid)
+
+    monkeypatch.setattr(jobs, "spawn", spawn)
+    return started

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -18,29 +20,11 @@ from PIL import Image
 from gan import catalog
 from gan.errors import DataError, RunError
 from gan.settings import VERSION
-from tests.training.conftest import make_cloths, wait_for
+from tests.training.conftest import DEAF, IDLE, make_base, make_cloths, wait_for
 from training import jobs, worker
 from training.runs import Run
 
 pytestmark = pytest.mark.usefixtures("end_jobs")
-
-# A process that a job's id is written on, that does nothing, and may refuse to be stopped.
-IDLE = "import signal, time; {}; time.sleep(60)"
-DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
-
-
-@pytest.fixture
-def idle(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
-    """Jobs get a process that idles instead of training."""
-    started: list[subprocess.Popen] = []
-
-    def spawn(job: str, behaviour: str = "pass") -> dict:
-        process = subprocess.Popen([sys.executable, "-c", IDLE.format(behaviour), job], stdout=subprocess.PIPE)
-        started.append(process)
-        return jobs.identity(process.pid)
-
-    monkeypatch.setattr(jobs, "spawn", spawn)
-    return started
 
 
 def state(job: str) -> str:
@@ -136,6 +120,94 @@ def test_one_trains_and_the_others_keep_their_order(studio: Path, pictures: list
     assert [state(name) for name in names] == ["stopped", "waiting", "failed", "running"]
 
 
+def test_more_than_one_trains_where_the_owner_says_so(
+    studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CANTING_RUNS_AT_ONCE", "2")
+    names = [jobs.start("tiny", pictures, owner="ayu") for _ in range(4)]
+    assert [state(name) for name in names] == ["running", "running", "waiting", "waiting"]
+    assert [jobs.status(name).ahead for name in names] == [0, 0, 2, 3]
+    monkeypatch.setenv("CANTING_RUNS_AT_ONCE", "nonsense")
+    idle[0].kill()
+    wait_for(lambda: state(names[0]) == "failed", 10)
+    assert [state(name) for name in names] == ["failed", "running", "waiting", "waiting"]
+
+
+def app_of_its_own(pictures: list[Path], count: int) -> None:
+    """Another app: it starts jobs and looks at them again and again, as its pages would."""
+    jobs.spawn = lambda job: jobs.identity(subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job]).pid)
+    for _ in range(count):
+        jobs.start("tiny", pictures, owner="ayu")
+        for _ in range(5):
+            jobs.list_jobs()
+
+
+@pytest.mark.timeout(300)
+def test_two_apps_on_one_folder_keep_one_queue(studio: Path, pictures: list[Path]):
+    spawn = multiprocessing.get_context("spawn")
+    apps = [spawn.Process(target=app_of_its_own, args=(pictures, 4)) for _ in range(2)]
+    for app in apps:
+        app.start()
+    for app in apps:
+        app.join(200)
+        assert app.exitcode == 0
+    records = sorted(jobs.records(), key=lambda record: record["ticket"])
+    assert [record["ticket"] for record in records] == list(range(1, 9))
+    # What the apps started outlives them; one at a time, the first in line.
+    assert [jobs.state_of(record) for record in records] == ["running"] + ["waiting"] * 7
+    assert [path.name for path in studio.iterdir() if path.name.startswith(jobs.MAKING)] == []
+
+
+def test_a_job_is_renamed_in_every_state(studio: Path, pictures: list[Path], idle):
+    first, second = jobs.start("tiny", pictures, owner="ayu"), jobs.start("tiny", pictures, owner="ayu")
+    make_base(studio / first / "checkpoint")
+    for job in (first, second):
+        jobs.rename(job, "  Kain <i>nenek</i> ")
+        assert jobs.status(job).title == "Kain <i>nenek</i>"
+    assert json.loads((studio / first / "checkpoint" / "config.json").read_text())["title"] == "Kain <i>nenek</i>"
+    for title, sentence in (("", "a name first"), ("  ", "a name first"), ("x" * 61, "at most 60"), (None, "at most")):
+        with pytest.raises(RunError, match=sentence):
+            jobs.rename(first, title)
+    assert (state(first), state(second)) == ("running", "waiting")
+
+
+def test_a_job_is_repeated_with_other_settings(studio: Path, pictures: list[Path], idle, tmp_path: Path):
+    make_base(tmp_path / "checkpoints" / "other")
+    first = jobs.start("tiny", pictures, {"steps": 70, "mirror": False}, "ayu")
+    again = jobs.repeat(first, "other", {"steps": 90})
+    stored = [Run(studio / job).read()["recipe"] for job in (first, again)]
+    assert [(one["start"], one["steps"], one["flip"]) for one in stored] == [("tiny", 70, False), ("other", 90, False)]
+    copies = [[path.read_bytes() for path in sorted((studio / job / "pictures").iterdir())] for job in (first, again)]
+    assert copies[0] == copies[1] and str(studio / again) in stored[1]["source"]
+    assert [one.id for one in jobs.list_jobs("ayu")] == [again, first] and state(again) == "waiting"
+    with pytest.raises(RunError, match="from 1 to"):
+        jobs.repeat(first, "tiny", {"steps": 0})
+    with pytest.raises(RunError, match="no such run"):
+        jobs.repeat("0" * 24, "tiny", {})
+    jobs.stop(first)
+    # The copies are its own: nothing is lost with the first.
+    wait_for(lambda: state(first) == "stopped", 10)
+    jobs.delete(first)
+    assert len(list((studio / again / "pictures").iterdir())) == 12
+
+
+def test_a_job_is_deleted_in_every_state_but_training(studio: Path, pictures: list[Path], idle):
+    first, second, third = (jobs.start("tiny", pictures, owner="ayu") for _ in range(3))
+    with pytest.raises(RunError, match="stop it first"):
+        jobs.delete(first)
+    jobs.delete(second)
+    assert [(one.id, one.state) for one in jobs.list_jobs("ayu")] == [(third, "waiting"), (first, "running")]
+    with pytest.raises(RunError, match="no such run"):
+        jobs.delete(second)
+    idle[0].kill()
+    wait_for(lambda: state(first) == "failed", 10)
+    jobs.delete(first)
+    jobs.stop(third)
+    wait_for(lambda: state(third) == "stopped", 10)
+    jobs.delete(third)
+    assert jobs.list_jobs() == [] and [path for path in studio.iterdir() if path.is_dir()] == []
+
+
 def test_a_deaf_process_is_killed(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):
     spawn = jobs.spawn
     monkeypatch.setattr(jobs, "spawn", lambda job: spawn(job, DEAF))
@@ -181,7 +253,7 @@ def test_two_processes_never_train_one_run(studio: Path, pictures: list[Path], i
 
 def test_what_is_no_job(studio: Path, tmp_path: Path):
     for name in ("", "../tiny", "0" * 24, "/etc", None):
-        for act in (jobs.status, jobs.stop, jobs.resume):
+        for act in (jobs.status, jobs.stop, jobs.resume, jobs.delete, partial(jobs.rename, title="x")):
             with pytest.raises(RunError, match="no such run"):
                 act(name)
     studio.mkdir(exist_ok=True)
