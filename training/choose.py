@@ -22,11 +22,11 @@ from training import basket
 from training.intake import LEAST_PICTURES, MOST
 
 COLUMNS, CELL = 10, (144, 108)
-SHORTEST, LONGEST = 14, 28
+LONGEST_NAME = 20
 PREVIEWS = 8
 
 CSS = """
-#train-leave { padding: 0 !important; background: transparent !important; }
+#train-leave { padding: 8px 10px !important; background: var(--block-background-fill) !important; }
 #train-leave .wrap { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 6px;
   max-height: 430px; overflow-y: auto; padding: 4px; }
 #train-leave label { position: relative; display: flex; flex-direction: column; align-items: stretch; gap: 4px;
@@ -77,19 +77,20 @@ def recount(owner: str, left_out: list[str] | None, language: str = "en") -> str
     return count(basket.content(owner), left_out or [], language)
 
 
-def preview(owner: str, base: str, left_out: list[str] | None, language: str = "en") -> dict[str, Any]:
+def preview(owner: str, base: str, left_out: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Some of the chosen pictures as a training would see them. Raises TooFew when too few are chosen."""
     from training.views import augmented
 
     chosen = basket.kept(owner, left_out or [])
-    return gr.update(value=augmented(chosen[:: max(1, len(chosen) // PREVIEWS)][:PREVIEWS], base), visible=True)
+    some = chosen[:: max(1, len(chosen) // PREVIEWS)][:PREVIEWS]
+    return gr.update(value=augmented(some, base), visible=True), gr.update(visible=True)
 
 
 # What they show -------------------------------------------------------------------------------------------------
 
 
 def show(owner: str, items: list[basket.Item], ticked: list[str], language: str) -> tuple:
-    """Updates for the section's parts: style, count, boxes, buttons, preview."""
+    """Updates for the section's parts: style, count, boxes, buttons, preview and its text."""
     seen = sorted((one for one in items if one.copy), key=lambda one: not one.rule)
     boxes = gr.update(
         choices=[(caption(one, language), one.copy) for one in seen],
@@ -103,18 +104,18 @@ def show(owner: str, items: list[basket.Item], ticked: list[str], language: str)
         boxes,
         gr.update(visible=bool(items)),
         gr.update(value=None, visible=False),
+        gr.update(visible=False),
     )
 
 
 def caption(item: basket.Item, language: str) -> str:
-    """What the audit says about a picture, and its name."""
-    parts = [say(f"train.rule.{item.rule}", language)] if item.rule else []
+    """What the audit says about a picture, and its name or that of the one it repeats."""
     if item.like:
-        parts.append(say("train.like", language, name=short(item.like)))
-    return " · ".join([*parts, short(item.name, SHORTEST if parts else LONGEST)])
+        return f"{say('train.rule.duplicate', language)} · {say('train.like', language, name=short(item.like))}"
+    return f"{say(f'train.rule.{item.rule}', language)} · {short(item.name)}" if item.rule else short(item.name)
 
 
-def short(name: str, most: int = SHORTEST) -> str:
+def short(name: str, most: int = LONGEST_NAME) -> str:
     """A file name with its middle left out where it is long."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2) :]}"
 
@@ -182,10 +183,12 @@ def section(owner: gr.BrowserState) -> tuple[gr.CheckboxGroup, list[gr.component
         look = gr.Button(t("train.preview"), size="sm", min_width=120, elem_id="train-preview")
         away = gr.Button(t("train.empty_basket"), size="sm", min_width=90, elem_id="train-empty")
     previews = gr.Gallery(
-        label=t("train.preview_text"), visible=False, interactive=False, columns=4, height="auto",
-        object_fit="contain", buttons=["fullscreen"], elem_id="train-previews",
+        label=t("train.preview"), show_label=False, container=False, visible=False, interactive=False, columns=4,
+        height="auto", object_fit="contain", buttons=["fullscreen"], elem_classes="pictures",
+        elem_id="train-previews",
     )  # fmt: skip
-    parts = [style, said, leave, buttons, previews]
+    told = gr.Markdown(t("train.preview_text"), visible=False, elem_classes="quiet", elem_id="train-preview-text")
+    parts = [style, said, leave, buttons, previews, told]
     pictures.upload(
         guard(drop), [pictures, leave, owner], [pictures, *parts], show_progress_on=[pictures], **PRIVATE
     )  # fmt: skip

@@ -444,7 +444,7 @@ def build(owner: gr.BrowserState) -> None:
     page = gr.context.Context.root_block
     page.load(guard(opening), [owner, shown], [owner, base, *chosen, *parts], **HELPER)
     page.load(guard(terms), None, told, **HELPER)
-    look.click(guard(choose.preview), [owner, base, leave], chosen[-1], **PRIVATE, **DRAWING)
+    look.click(guard(choose.preview), [owner, base, leave], chosen[-2:], **PRIVATE, **DRAWING)
     start.click(
         guard(begin), [base, leave, steps, name, owner, shown], [name, *chosen, *parts],
         show_progress_on=[start], **PRIVATE,

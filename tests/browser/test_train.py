@@ -72,7 +72,7 @@ def test_from_upload_to_pictures(workshop: App, visitor: Callable[..., Page], tm
     expect(said).to_contain_text("12 of 13 pictures will be used")
     expect(boxes).to_have_count(13)
     # The finding comes first, ticked, with its reason and its picture.
-    expect(boxes.first).to_contain_text("duplicate · like")
+    expect(boxes.first).to_contain_text("duplicate · like kain-0.jpg")
     expect(boxes.first.locator("input")).to_be_checked()
     assert "data:image/jpeg" in boxes.nth(5).evaluate("box => getComputedStyle(box, '::before').backgroundImage")
     boxes.nth(4).locator("input").press("Space")
