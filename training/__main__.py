@@ -83,10 +83,11 @@ def fit(
 
     folder = run or runs_folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     # Of several processes the first makes the run, and says which it is.
-    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    if PartialState().is_main_process:
+    from training.start import processes
+
+    if processes().is_main_process:
         Run(folder).create(recipe, started=time.time())
     (folder,) = broadcast_object_list([folder])
     train(folder, threads)
@@ -186,13 +187,11 @@ def train(folder: Path, threads: int | None) -> None:
 
     if threads:
         torch.set_num_threads(threads)
-    from accelerate import PartialState
-
     from training.loop import GanTrainer, Stopped
-    from training.start import prepare
+    from training.start import prepare, processes
 
+    first = processes().is_main_process
     trainer = prepare(folder)
-    first = PartialState().is_main_process
     if first:
         log_to(folder / "log.txt")
     logging.info("process %d trains %s", os.getpid(), trainer.recipe.name)

@@ -16,6 +16,7 @@ from training.data.sources import open_source
 from training.loop import GanTrainer
 from training.recipes import GanRecipe
 from training.runs import Run
+from training.start import processes
 
 
 class SharedLatents(GanTrainer):
@@ -45,6 +46,7 @@ def main(pictures: str, out: str, batch: int, steps: int) -> None:
         save_every=steps,
         snapshot_every=steps,
     )
+    processes()
     trainer = SharedLatents(recipe, open_source(pictures, 32, 3), Run(out))
     trainer.train()
     weights = {f"g.{key}": value.contiguous() for key, value in trainer.generator.state_dict().items()}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import random
 import shutil
 import stat
 import subprocess
 import sys
+import time
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from gan import catalog
 from gan.errors import DataError, RunError
@@ -206,6 +209,64 @@ def test_a_job_is_deleted_in_every_state_but_training(studio: Path, pictures: li
     wait_for(lambda: state(third) == "stopped", 10)
     jobs.delete(third)
     assert jobs.list_jobs() == [] and [path for path in studio.iterdir() if path.is_dir()] == []
+
+
+@pytest.fixture
+def trained(studio: Path, pictures: list[Path], idle) -> str:
+    """A stopped job with two snapshots of the tiny model, the first the better by KID."""
+    job = jobs.start("tiny", pictures, {"name": "Kain"}, "ayu")
+    jobs.stop(job)
+    wait_for(lambda: state(job) == "stopped", 10)
+    run, weights = Run(studio / job), load_file(catalog.find("tiny") / "model.safetensors")
+    for step in (10, 20):
+        run.add_metrics(step=step, seconds=1.0, images=step, g_loss=1.0, d_loss=1.0, kid=step / 100)
+        run.save_snapshot(step, {key: value + step / 1e4 for key, value in weights.items()})
+    return job
+
+
+def test_any_snapshot_can_be_made_the_model(studio: Path, trained: str):
+    made = {}
+    for step in (20, 10, 20):
+        jobs.promote(trained, step)
+        status = jobs.status(trained)
+        config = json.loads((status.checkpoint / "config.json").read_text())
+        assert (config["step"], config["title"], config["source"]) == (step, "Kain", "12 pictures")
+        model = (status.checkpoint / "model.safetensors").read_bytes()
+        assert made.setdefault(step, model) == model
+    assert made[10] != made[20]
+    with pytest.raises(RunError, match="no snapshot of step 15"):
+        jobs.promote(trained, 15)
+    assert json.loads((jobs.status(trained).checkpoint / "config.json").read_text())["step"] == 20
+    jobs.resume(trained)
+    with pytest.raises(RunError, match="stop it first"):
+        jobs.promote(trained, 10)
+
+
+@pytest.mark.timeout(600)
+def test_a_kill_while_promoting_leaves_one_model_or_the_other(studio: Path, trained: str):
+    jobs.promote(trained, 10)
+    for _ in range(5):
+        process = multiprocessing.get_context("spawn").Process(target=promote_for_ever, args=(trained,))
+        process.start()
+        log = studio / trained / "swaps"
+        wait_for(log.exists, 120)
+        time.sleep(random.uniform(0, 1.5))
+        process.kill()
+        process.join()
+        log.unlink()
+        checkpoint = jobs.status(trained).checkpoint
+        step = json.loads((checkpoint / "config.json").read_text())["step"]
+        assert step in (10, 20) and catalog.load(checkpoint).sample(1)
+    jobs.promote(trained, 20)
+    assert sorted(path.name for path in (studio / trained).glob(".checkpoint*")) == []
+    assert jobs.status(trained).checkpoint.name == "checkpoint"
+
+
+def promote_for_ever(job: str) -> None:
+    while True:
+        for step in (10, 20):
+            jobs.promote(job, step)
+            (jobs.folder_of(job) / "swaps").touch()
 
 
 def test_a_deaf_process_is_killed(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):
