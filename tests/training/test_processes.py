@@ -55,7 +55,7 @@ def test_two_processes_train_as_one_with_the_whole_batch(tmp_path: Path):
 
 
 @pytest.mark.timeout(600)
-def test_the_command_line_trains_with_two_processes_and_stops_them_together(tmp_path: Path):
+def test_the_command_line_trains_with_two_processes_and_stops_them_together(studio: Path, tmp_path: Path):
     make_cloths(tmp_path / "cloths", 10)
     changes = {
         "source": tmp_path / "cloths",
@@ -70,10 +70,12 @@ def test_the_command_line_trains_with_two_processes_and_stops_them_together(tmp_
         "score_every": 0,
     }
     words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
-    run = Run(tmp_path / "run")
-    process = launch(2, "-m", "training", "fit", "batik-kawung", "--run", run.folder, "--steps", "5000", *words)
-    wait_for(lambda: len(run.metrics()) >= 3 or process.poll() is not None, 240)
+    process = launch(2, "-m", "training", "fit", "batik-kawung", "--steps", "5000", *words)
+    wait_for(lambda: list(studio.glob("*/run.json")) or process.poll() is not None, 240)
     assert process.poll() is None, process.communicate()[1].decode()[-3000:]
+    # One run, whatever the second each process began in.
+    (run,) = map(Run, studio.iterdir())
+    wait_for(lambda: len(run.metrics()) >= 3 or process.poll() is not None, 240)
     assert json.loads((run.folder / "run.json").read_text())["recipe"]["steps"] == 5000
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
