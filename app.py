@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import tempfile
 import threading
 
-# Nothing about visitors leaves the machine; Gradio reads this at import.
+# Nothing about visitors leaves the machine, and what they send lies where it can be cleared away; read at import.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_TEMP_DIR", f"{tempfile.gettempdir()}/canting")
 
 import gradio as gr
 
 from gan import catalog
 from gan.style import CSS, theme
 from gan.tabs import classify, digits, generate, results
-from gan.tabs.common import log, t
+from gan.tabs.common import CACHE_SECONDS, clear_away, log, t
 
-CACHE_SECONDS = 6 * 3600
-LARGEST_UPLOAD = "500mb"
+TRAINING = importlib.util.find_spec("training") and importlib.util.find_spec("training.tab")
 
 
 def build() -> gr.Blocks:
@@ -37,7 +38,7 @@ def build() -> gr.Blocks:
             with gr.Tab(t("app.tab.results"), id="results") as opened:
                 results.build(opened)
             # Training is a package of its own: the app works without it.
-            if importlib.util.find_spec("training") and importlib.util.find_spec("training.tab"):
+            if TRAINING:
                 from training import tab
 
                 with gr.Tab(t("app.tab.train"), id="train"):
@@ -65,10 +66,12 @@ def main() -> None:
         i18n=t,
         footer_links=["api"],
         run_history=False,
-        max_file_size=LARGEST_UPLOAD,
+        max_file_size="500mb",
         prevent_thread_lock=True,
     )
-    threading.Thread(target=warm_up, daemon=True).start()
+    watch = [importlib.import_module("training.jobs").watch] if TRAINING else []
+    for task in (warm_up, clear_away, *watch):
+        threading.Thread(target=task, daemon=True).start()
     page.block_thread()
 
 

@@ -49,3 +49,33 @@ def on_space() -> bool:
 def publishing() -> bool | None:
     """Whether visitors may publish: ``CANTING_PUBLISH``, 1 or 0; ``None`` where the owner has not said."""
     return {"1": True, "0": False}.get(os.environ.get("CANTING_PUBLISH", "").strip())
+
+
+def run_slots() -> int:
+    """How many trainings go on at once: ``CANTING_RUNS_AT_ONCE``, else 1."""
+    return max(1, int(_number("CANTING_RUNS_AT_ONCE", 1)))
+
+
+def keep_days() -> float:
+    """After how many days a visitor's pictures and runs are deleted: ``CANTING_KEEP_DAYS``, else 7 on a Space; 0 is
+    never."""
+    return _number("CANTING_KEEP_DAYS", 7 if on_space() else 0)
+
+
+def most_runs() -> int:
+    """How many runs a visitor may keep: ``CANTING_MOST_RUNS``, else 5 on a Space; 0 is any number."""
+    return int(_number("CANTING_MOST_RUNS", 5 if on_space() else 0))
+
+
+def most_gigabytes() -> float:
+    """How much disk a visitor's runs may take: ``CANTING_MOST_GB``, else 5 on a Space; 0 is any amount."""
+    return _number("CANTING_MOST_GB", 5 if on_space() else 0)
+
+
+def _number(variable: str, default: float) -> float:
+    """A number of at least 0 from the environment; the default for anything else."""
+    try:
+        number = float(os.environ.get(variable) or default)
+    except ValueError:
+        return default
+    return number if 0 <= number < float("inf") else default

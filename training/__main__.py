@@ -70,7 +70,10 @@ def fit(
     set: Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: key=value.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads to use.")] = None,
 ) -> None:
-    """Train a recipe from its beginning. Ctrl-C or SIGTERM saves and ends."""
+    """Train a recipe from its beginning. Ctrl-C or SIGTERM saves and ends.
+
+    On several GPUs or machines: ``accelerate launch -m training fit …``; each process sees the recipe's batch.
+    """
     if name not in RECIPES:
         raise RunError("error.run.recipe", name=name, known=", ".join(RECIPES))
     recipe = changed(RECIPES[name], set or [])
@@ -79,7 +82,14 @@ def fit(
     from training.runs import Run
 
     folder = run or runs_folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    Run(folder).create(recipe, started=time.time())
+    # Of several processes the first makes the run, and says which it is.
+    from accelerate.utils import broadcast_object_list
+
+    from training.start import processes
+
+    if processes().is_main_process:
+        Run(folder).create(recipe, started=time.time())
+    (folder,) = broadcast_object_list([folder])
     train(folder, threads)
 
 
@@ -177,11 +187,13 @@ def train(folder: Path, threads: int | None) -> None:
 
     if threads:
         torch.set_num_threads(threads)
-    from training.loop import Stopped
-    from training.start import prepare
+    from training.loop import GanTrainer, Stopped
+    from training.start import prepare, processes
 
+    first = processes().is_main_process
     trainer = prepare(folder)
-    log_to(folder / "log.txt")
+    if first:
+        log_to(folder / "log.txt")
     logging.info("process %d trains %s", os.getpid(), trainer.recipe.name)
     stopping: list[int] = []
     for one in (signal.SIGTERM, signal.SIGINT):
@@ -194,6 +206,7 @@ def train(folder: Path, threads: int | None) -> None:
         unit_scale=True,
         file=sys.stderr,
         mininterval=0.5 if sys.stderr.isatty() else 30,
+        disable=not first,
     )
 
     def on_step(trainer: Any, values: dict[str, float]) -> None:
@@ -201,7 +214,8 @@ def train(folder: Path, threads: int | None) -> None:
         if trainer.step % 50 == 0:
             losses = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
             logging.info("step %d of %d  %s", trainer.step, trainer.recipe.steps, losses)
-        if stopping:
+        # Several processes end at the same step, or those that went on would wait for ever.
+        if not (trainer.everywhere(not stopping) if isinstance(trainer, GanTrainer) else not stopping):
             raise Stopped
 
     trainer.train(on_step)

@@ -31,10 +31,11 @@ from scipy import ndimage
 from gan.errors import DataError, PictureError
 from gan.files import atomic
 from gan.pictures import FORMATS, SUFFIXES, open_picture
+from training.intake import LEAST_PICTURES
 
 MANIFESTS = Path(__file__).with_name("manifests")
 LABELS = MANIFESTS / "labels-flat-cloth.csv"
-LEAST_SIDE, LEAST_PICTURES = 128, 10
+LEAST_SIDE = 128
 SIDE = 256
 SHEET_COLUMNS, THUMB = 8, 160
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.card import write_card
-from gan.checkpoint import DISCRIMINATOR, build_network, load_weights, save
+from gan.checkpoint import DISCRIMINATOR, build_network, load_folder, load_weights, save
 from gan.classify import REJECTION
 from gan.errors import RunError
 from gan.files import atomic
@@ -189,9 +189,10 @@ def write_samples(folder: Path) -> None:
     """``samples.png``: consecutive seeds from 0 at truncation 1, row by row, without choosing."""
     from PIL import Image
 
-    from gan.catalog import load
+    from gan.sampling import Generator
 
-    model = load(folder)
+    # Not through the catalogue, which would keep the model for good.
+    model = Generator(folder.name, *load_folder(folder))
     columns, rows = (10, 10) if model.classes else SAMPLE_GRID
     side = model.resolution
     grid = Image.new("RGB", (columns * side, rows * side))

@@ -6,9 +6,14 @@ Nothing of the original files is kept but their pixels, and nothing is written o
 from __future__ import annotations
 
 import contextlib
+import os
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -16,14 +21,26 @@ from gan.errors import CantingError, DataError, PictureError
 from gan.pictures import open_picture
 from gan.texts import say
 
-LEAST, MOST = 2, 500
+if TYPE_CHECKING:
+    from training.data.sources import Entry
+
+LEAST_PICTURES, MOST = 10, 500
 MAX_FILE_BYTES = 60_000_000
 # Random crops at 256² or 512² need no more, and five hundred of them stay under half a gigabyte.
 SHORT_SIDE = 1024
 
 
+@dataclass(frozen=True)
+class Taken:
+    """One file handed in: its name, and the copy made of it or why there is none."""
+
+    name: str
+    copy: Path | None = None
+    error: PictureError | None = None
+
+
 class UploadError(DataError):
-    """One file that cannot be trained on; says its name and what is wrong with it."""
+    """One file that is no usable picture; says its name and what is wrong with it."""
 
     def __init__(self, name: str, reason: CantingError) -> None:
         super().__init__("error.upload.picture", name=name, reason=reason)
@@ -34,16 +51,30 @@ class UploadError(DataError):
         return say(self.key, language, **{**self.values, "reason": self.reason.say(language)})
 
 
-def take_in(pictures: Path | str | Sequence[Path | str], folder: Path) -> int:
-    """Copy pictures into ``folder`` as 0001.jpg, 0002.jpg, …, RGB, short side at most 1024; returns how many.
+class TooFew(DataError):
+    """Pictures of which too few are left to train on; says how many were left out by which rule."""
+
+    def __init__(self, files: int, rules: Counter[str]) -> None:
+        kept = files - rules.total()
+        super().__init__("error.upload.few", files=files, kept=kept, least=LEAST_PICTURES, rules=rules)
+
+    def say(self, language: str = "en") -> str:
+        """The sentence in ``language``, the rules' names too."""
+        rules = self.values["rules"]
+        found = ", ".join(f"{say(f'train.rule.{rule}', language)}: {n}" for rule, n in sorted(rules.items()))
+        return say(self.key, language, **{**self.values, "found": f"; {found}" if found else ""})
+
+
+def take_in(pictures: Path | str | Sequence[Path | str], folder: Path, present: int = 0) -> list[Taken]:
+    """Copy pictures into ``folder`` as 0001.jpg, 0002.jpg, …, RGB, short side at most 1024; what became of each.
 
     Args:
         pictures: a folder, a zip, or a list of picture files and zips.
         folder: made if needed.
+        present: how many are there already; the copies' numbers go on from it.
 
     Raises:
-        DataError: for fewer than 2 or more than 500 pictures, an unsafe or oversized zip, or a file (named in the
-            message) that is no usable picture.
+        DataError: for more than 500 pictures in all, or an unsafe or oversized zip.
     """
     from training.data.sources import Entry, ZipLimits, folder_entries, zip_entries
 
@@ -58,19 +89,28 @@ def take_in(pictures: Path | str | Sequence[Path | str], folder: Path) -> int:
                 entries += opened.enter_context(zip_entries(path, limits))
             else:
                 entries.append(Entry(PurePosixPath(path.name), lambda path=path: path))
-        if not LEAST <= len(entries) <= MOST:
-            raise DataError("error.upload.count", found=len(entries), least=LEAST, most=MOST)
+        if present + len(entries) > MOST:
+            raise DataError("error.upload.count", found=present + len(entries), most=MOST)
         folder.mkdir(parents=True, exist_ok=True)
-        for number, entry in enumerate(sorted(entries, key=lambda entry: entry.name.parts), start=1):
-            try:
-                contents = entry.read()
-                if isinstance(contents, Path) and contents.stat().st_size > MAX_FILE_BYTES:
-                    raise PictureError("error.upload.bytes", most=MAX_FILE_BYTES // 1_000_000)
-                picture = open_picture(contents, side=SHORT_SIDE)
-            except PictureError as error:
-                raise UploadError(entry.name.name, error) from error
-            reduce(picture).save(folder / f"{number:04d}.jpg", "JPEG", quality=95, subsampling=0)
-    return len(entries)
+        entries.sort(key=lambda entry: entry.name.parts)
+        copies = [folder / f"{number:04d}.jpg" for number in range(present + 1, present + 1 + len(entries))]
+        # Decoding and resizing let other threads go on.
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return list(threads.map(take, entries, copies))
+
+
+def take(entry: Entry, copy: Path) -> Taken:
+    """Write one picture to ``copy``; what became of it."""
+    try:
+        contents = entry.read()
+        if isinstance(contents, Path) and contents.stat().st_size > MAX_FILE_BYTES:
+            raise PictureError("error.upload.bytes", most=MAX_FILE_BYTES // 1_000_000)
+        # Half of it, as large JPEGs are decoded at no less than twice the side given.
+        picture = open_picture(contents, side=SHORT_SIDE // 2)
+    except PictureError as error:
+        return Taken(entry.name.name, error=error)
+    reduce(picture).save(copy, "JPEG", quality=95, subsampling=0)
+    return Taken(entry.name.name, copy)
 
 
 def reduce(picture: Image.Image) -> Image.Image:

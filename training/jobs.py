@@ -1,14 +1,15 @@
-"""Trainings in the background: start, stop, resume, list.
+"""Trainings in the background: start, stop, resume, rename, repeat, delete, list.
 
 A job is a run directory (see ``training.runs``) with three things more:
 
     job.json     what was asked for, by whom, and the process that trains it
     pictures/    copies of the pictures handed in
-    checkpoint/  the model it made, a checkpoint folder, once it has ended
+    checkpoint/  the model it made, a checkpoint folder, once it has ended (``training.promote``)
 
-The process (``training.worker``) is detached from whoever starts it and outlives the app. One trains at a time, the
-others wait; whoever looks at the jobs, and every process that ends, starts the next. Which process is whose is told by
-process id and start time together, so a reused id is not mistaken for the job.
+The process (``training.worker``) is detached from whoever starts it and outlives the app. One trains at a time, more
+by a setting, the others wait in order; whoever looks at the jobs, every process that ends, and the app every few
+seconds, starts the next. Which process is whose is told by process id and start time together, so a reused id is not
+mistaken for the job.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,18 +39,23 @@ from gan import catalog
 from gan.checkpoint import read_config
 from gan.errors import CantingError, RunError
 from gan.files import atomic
-from gan.settings import ROOT, checkpoints_folder, data_folder, runs_folder
+from gan.settings import ROOT, checkpoints_folder, data_folder, run_slots, runs_folder
 from gan.texts import LANGUAGES, say
-from training.intake import take_in
+from training import retention
+from training.intake import LEAST_PICTURES, TooFew, UploadError, take_in
+from training.promote import checkpoint_of, entitle
+from training.promote import promote as promote_snapshot
 from training.recipes import RECIPES, GanRecipe
 from training.runs import Run
 
-SLOTS = 1
 STOP_SECONDS = 20
 MOST_STEPS = 100_000
 DEFAULT_STEPS = 1000
 LAST_LINES = 8
 ACTIVE = ("waiting", "running", "stopping")
+DEFAULTS = {"steps": DEFAULT_STEPS, "name": "", "mirror": None, "keep_all": False}
+# Folders of jobs that are being made or deleted.
+MAKING, DELETING = ".new-", ".deleted-"
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,9 @@ class Status:
         state: waiting, running, stopping, stopped, finished or failed.
         seconds: of training so far; ``seconds_left`` at the present speed, None while that is unknown.
         images_per_second: over the last few steps.
+        ahead: how many jobs come before it while it waits.
+        memory: bytes that its process holds while it trains.
+        published: whether its model has been published; such a job is never deleted but by its owner.
         reason: why it failed: a sentence, or the last lines of its log.
         checkpoint: the folder of the model it made, if it has made one.
     """
@@ -72,6 +83,9 @@ class Status:
     created: float
     seconds: float = 0.0
     images_per_second: float | None = None
+    ahead: int = 0
+    memory: int | None = None
+    published: bool = False
     seconds_left: float | None = None
     reason: str = ""
     checkpoint: Path | None = None
@@ -89,16 +103,21 @@ def bases() -> list[catalog.Entry]:
     ]
 
 
+def base_entry(name: str) -> catalog.Entry:
+    """One of :func:`bases` by name. Raises RunError when there is none such."""
+    known = {entry.name: entry for entry in bases()}
+    if name not in known:
+        raise RunError("error.job.base", name=name, known=", ".join(known) or "–")
+    return known[name]
+
+
 def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None) -> GanRecipe:
     """The recipe that carries ``base`` over to the pictures in ``folder``: its own, shorter and slower.
 
     Raises:
         RunError: when ``base`` is not one of :func:`bases`.
     """
-    known = {entry.name: entry for entry in bases()}
-    if base not in known:
-        raise RunError("error.job.base", name=base, known=", ".join(known) or "–")
-    config = read_config(known[base].folder)
+    config = read_config(base_entry(base).folder)
     recipe = RECIPES[config["recipe"]]
     # At most twenty snapshots: enough to choose from, and a run stays within a few hundred megabytes.
     snapshot_every = max(1, steps // 20)
@@ -121,15 +140,15 @@ def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None)
 
 
 def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
-    """Settings with defaults filled in: steps (1 to 100,000), name (up to 60 characters), mirror.
+    """Settings with defaults filled in: steps (1 to 100,000), name (up to 60 characters), mirror, keep_all.
 
     Raises:
         RunError: naming the setting that cannot be used.
     """
-    checked = {"steps": DEFAULT_STEPS, "name": "", "mirror": None, **(settings or {})}
+    checked = {**DEFAULTS, **(settings or {})}
     for key in checked:
-        if key not in ("steps", "name", "mirror"):
-            raise RunError("error.job.setting", setting=key, known="steps, name, mirror")
+        if key not in DEFAULTS:
+            raise RunError("error.job.setting", setting=key, known=", ".join(DEFAULTS))
     steps = checked["steps"]
     if isinstance(steps, float) and steps.is_integer():
         checked["steps"] = steps = int(steps)
@@ -137,6 +156,8 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
         raise RunError("error.job.steps", most=MOST_STEPS)
     if checked["mirror"] not in (None, True, False):
         raise RunError("error.job.mirror")
+    if checked["keep_all"] not in (True, False):
+        raise RunError("error.job.keep_all")
     if not isinstance(checked["name"], str) or len(checked["name"]) > 60:
         raise RunError("error.job.name")
     return checked
@@ -148,38 +169,67 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
 def start(
     base: str, pictures: Path | str | Sequence[Path | str], settings: dict[str, Any] | None = None, owner: str = ""
 ) -> str:
-    """Begin to fine-tune ``base`` on ``pictures``; returns the new job's id at once.
+    """Begin to fine-tune ``base`` on what the audit keeps of ``pictures``; returns the new job's id.
 
     Args:
         base: a name of :func:`bases`.
         pictures: a folder, a zip, or a list of picture files and zips; see ``training.intake``.
-        settings: see :func:`check_settings`.
+        settings: see :func:`check_settings`. With ``keep_all`` nothing is left out.
         owner: whoever may see the job in :func:`list_jobs`.
 
     Raises:
-        RunError: for an unknown base or an unusable setting.
-        DataError: for pictures that cannot be used.
+        RunError: for an unknown base or an unusable setting, or when the owner has too many jobs.
+        DataError: for a file that is no picture, or fewer than 10 that can be trained on.
+    """
+    from training.audit import audit
+
+    wanted = check_settings(settings)
+    base_entry(base)
+    runs_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=runs_folder(), prefix=MAKING) as temporary:
+        folder = Path(temporary)
+        taken = take_in(pictures, folder)
+        for one in taken:
+            if one.error:
+                raise UploadError(one.name, one.error) from one.error
+        findings = [] if wanted["keep_all"] or not taken else audit(folder)
+        out = {one.name: one.rule for one in findings if one.rule}
+        copies = [one.copy for one in taken if one.copy.name not in out]
+        if len(copies) < LEAST_PICTURES:
+            raise TooFew(len(taken), Counter(out.values()))
+        return begin(base, copies, settings, owner)
+
+
+def begin(base: str, copies: Sequence[Path], settings: dict[str, Any] | None, owner: str) -> str:
+    """Queue a job on pictures that ``training.intake`` has prepared and somebody has chosen; returns its id.
+
+    Raises:
+        RunError: as :func:`start`.
     """
     wanted = check_settings(settings)
     job = secrets.token_hex(12)
-    folder = runs_folder() / job
-    recipe = fine_tuning(base, folder / "pictures", wanted["steps"], wanted["mirror"])
-    folder.mkdir(parents=True)
+    recipe = fine_tuning(base, runs_folder() / job / "pictures", wanted["steps"], wanted["mirror"])
+    retention.make_room(owner)
+    folder = runs_folder() / f"{MAKING}{job}"
+    (folder / "pictures").mkdir(parents=True)
     try:
-        count = take_in(pictures, folder / "pictures")
+        for number, copy in enumerate(copies, start=1):
+            shutil.copyfile(copy, folder / "pictures" / f"{number:04d}.jpg")
         Run(folder).create(recipe, started=time.time())
-        with changing(job, new=True) as record:
-            record.update(
-                id=job,
-                owner=owner,
-                title=wanted["name"].strip()
-                or f"{catalog.entry(catalog.find(base)).title}, {time.strftime('%d.%m. %H:%M')}",
-                base=base,
-                pictures=count,
-                steps=recipe.steps,
-                created=time.time(),
-                ticket=next_ticket(),
-            )
+        with locked():
+            record = {
+                "id": job,
+                "owner": owner,
+                "title": wanted["name"].strip() or f"{base_entry(base).title}, {time.strftime('%d.%m. %H:%M')}",
+                "base": base,
+                "settings": wanted,
+                "pictures": len(copies),
+                "steps": recipe.steps,
+                "created": time.time(),
+                "ticket": next_ticket(),
+            }
+            write(record, folder)
+            folder.rename(runs_folder() / job)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -226,6 +276,66 @@ def resume(job: str) -> None:
     advance()
 
 
+def repeat(job: str, base: str, settings: dict[str, Any]) -> str:
+    """Queue a new job on the same pictures with another base or other settings; returns its id.
+
+    Raises:
+        RunError: when there is no such job, for an unknown base or an unusable setting.
+    """
+    record = read(job)
+    copies = sorted((folder_of(job) / "pictures").glob("*.jpg"))
+    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"])
+
+
+def rename(job: str, title: str) -> None:
+    """Give a job, and the model it has made, another title of 1 to 60 characters.
+
+    Raises:
+        RunError: when there is no such job, or the title is empty or too long.
+    """
+    title = check_settings({"name": title})["name"].strip()
+    if not title:
+        raise RunError("error.job.no_name")
+    with changing(job) as record:
+        record["title"] = title
+    checkpoint = checkpoint_of(folder_of(job))
+    if checkpoint:
+        entitle(checkpoint, title, record["pictures"])
+
+
+def delete(job: str) -> None:
+    """Delete a job with its pictures and its model; one that waits leaves the queue.
+
+    Raises:
+        RunError: when there is no such job, or it is training.
+    """
+    with locked():
+        if state_of(read(job)) in ("running", "stopping"):
+            raise RunError("error.job.delete_active")
+        # First out of everyone's sight, in one move.
+        gone = runs_folder() / f"{DELETING}{job}"
+        folder_of(job).rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def promote(job: str, step: int) -> None:
+    """Make an earlier snapshot the job's model.
+
+    Raises:
+        RunError: when there is no such job or snapshot, or the job is going on: it would overwrite the choice.
+    """
+    record = read(job)
+    if state_of(record) in ACTIVE:
+        raise RunError("error.job.promote_active")
+    promote_snapshot(folder_of(job), record["title"], record["pictures"], step)
+
+
+def mark_published(job: str) -> None:
+    """Note that a job's model has been published."""
+    with changing(job) as record:
+        record["published"] = True
+
+
 def status(job: str, language: str = "en") -> Status:
     """How a job stands. Raises RunError when there is no such job."""
     advance()
@@ -240,7 +350,7 @@ def list_jobs(owner: str | None = None, language: str = "en") -> list[Status]:
 
 
 def advance() -> None:
-    """Start the next waiting job if none trains, and kill one that was told to stop more than 20 seconds ago."""
+    """Start the next waiting jobs while there are places, and kill what was told to stop 20 seconds ago."""
     if not any(state_of(record) in ("waiting", "stopping") for record in records()):
         return
     with locked():
@@ -252,9 +362,19 @@ def advance() -> None:
                     process_of(record).kill()
         busy = sum(state in ("running", "stopping") for state in states.values())
         waiting = [record for record in everything if states[record["id"]] == "waiting"]
-        for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, SLOTS - busy)]:
+        for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, run_slots() - busy)]:
             record["process"] = spawn(record["id"])
             write(record)
+
+
+def watch(seconds: float = 5) -> None:
+    """Keep the queue moving and what is too old deleted, with or without a page open; never returns."""
+    while True:
+        # A full disk or a busy lock now is no reason to give up for good.
+        with contextlib.suppress(CantingError, OSError):
+            advance()
+            retention.sweep()
+        time.sleep(seconds)
 
 
 # Processes ------------------------------------------------------------------------------------------------------
@@ -354,8 +474,9 @@ def records() -> list[dict[str, Any]]:
     return found
 
 
-def write(record: dict[str, Any]) -> None:
-    with atomic(runs_folder() / record["id"] / "job.json") as path:
+def write(record: dict[str, Any], folder: Path | None = None) -> None:
+    """Store a record in its job's folder, or in another that is to become it."""
+    with atomic((folder or runs_folder() / record["id"]) / "job.json") as path:
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
@@ -377,10 +498,10 @@ def locked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def changing(job: str, new: bool = False) -> Iterator[dict[str, Any]]:
+def changing(job: str) -> Iterator[dict[str, Any]]:
     """A job's record, written back on leaving without an error."""
     with locked():
-        record = {} if new else read(job)
+        record = read(job)
         yield record
         write(record)
 
@@ -400,7 +521,6 @@ def describe(record: dict[str, Any], language: str = "en") -> Status:
         seconds = recent[-1]["seconds"] - recent[0]["seconds"]
         speed = (recent[-1]["images"] - recent[0]["images"]) / seconds
         left = (record["steps"] - recent[-1]["step"]) * seconds / (recent[-1]["step"] - recent[0]["step"])
-    checkpoint = folder / "checkpoint"
     return Status(
         id=record["id"],
         title=record["title"],
@@ -412,10 +532,28 @@ def describe(record: dict[str, Any], language: str = "en") -> Status:
         created=record["created"],
         seconds=lines[-1]["seconds"] if lines else 0.0,
         images_per_second=speed,
+        ahead=ahead_of(record) if state == "waiting" else 0,
+        memory=memory_of(record) if state == "running" else None,
+        published="published" in record,
         seconds_left=left,
         reason=reason_of(record, folder, language) if state == "failed" else "",
-        checkpoint=checkpoint if (checkpoint / "config.json").is_file() else None,
+        checkpoint=checkpoint_of(folder),
     )
+
+
+def ahead_of(record: dict[str, Any]) -> int:
+    """How many jobs train or wait before this one."""
+    states = [(one["ticket"], state_of(one)) for one in records()]
+    return sum(state != "waiting" or ticket < record["ticket"] for ticket, state in states if state in ACTIVE)
+
+
+def memory_of(record: dict[str, Any]) -> int | None:
+    """Bytes that a job's process holds in memory; None when it is gone."""
+    process = process_of(record)
+    try:
+        return process.memory_info().rss if process else None
+    except psutil.Error:
+        return None
 
 
 def reason_of(record: dict[str, Any], folder: Path, language: str = "en") -> str:

@@ -58,6 +58,7 @@ def publish(
         force=bool(force),
         token=token.token if token and on_space() else None,
     )
+    jobs.mark_published(status.id)
     return hub.summary(status.title, made, language)
 
 

@@ -6,7 +6,8 @@ save.
     metrics.jsonl    one JSON object a line: step, seconds, images, losses, figures
     log.txt          what was printed
     samples/         step-000500.png: the same latents over time
-    snapshots/       step-000500.safetensors: the averaged generator, half precision
+    snapshots/       step-000500.safetensors: the averaged generator, half precision; at most 20, evenly spaced, and
+                     the best by KID
 
 Every file is written whole under another name, flushed, and renamed into place.
 """
@@ -53,6 +54,22 @@ def unflatten(tensors: dict[str, Tensor], shape: Any) -> Any:
     if kind == "list":
         return [unflatten(tensors, item) for item in content]
     return content
+
+
+MOST_SNAPSHOTS = 20
+
+
+def evenly(steps: list[int], most: int, best: int | None = None) -> list[int]:
+    """At most ``most`` of ``steps``, ascending, as evenly spaced as leaving out allows.
+
+    The first, the last and ``best`` stay. Of the others, again and again that one goes whose neighbours are nearest to
+    each other; called after each new step, this keeps what a single call at the end would keep, within a factor of two.
+    """
+    kept = sorted(steps)
+    while len(kept) > most:
+        inner = [i for i in range(1, len(kept) - 1) if kept[i] != best]
+        del kept[min(inner, key=lambda i: kept[i + 1] - kept[i - 1])]
+    return kept
 
 
 class Run:
@@ -134,7 +151,22 @@ class Run:
         if discriminators is not None:
             save_weights(path.with_name(f"discriminator-{step:06d}.safetensors"), discriminators)
         save_weights(path, weights)
+        self.prune()
         return path
+
+    def prune(self) -> None:
+        """Delete snapshots, their discriminators and their grids of samples, until at most 20 are left.
+
+        What :func:`training.export.snapshot_file` would take, the lowest by KID, always stays.
+        """
+        files = {int(path.stem.removeprefix("step-")): path for path in self.snapshots()}
+        measured = [(line["kid"], line["step"]) for line in self.metrics() if "kid" in line and line["step"] in files]
+        kept = evenly(list(files), MOST_SNAPSHOTS, min(measured)[1] if measured else None)
+        for step in files.keys() - set(kept):
+            # The snapshot first: it is what the others belong to.
+            files[step].unlink(missing_ok=True)
+            files[step].with_name(f"discriminator-{step:06d}.safetensors").unlink(missing_ok=True)
+            (self.folder / "samples" / f"step-{step:06d}.png").unlink(missing_ok=True)
 
     def snapshots(self) -> list[Path]:
         """Snapshot files, oldest first."""

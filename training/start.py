@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,17 @@ from gan.errors import RunError
 from training import recipes
 from training.data.sources import open_source
 from training.runs import Run
+
+
+def processes() -> Any:
+    """accelerate's state: which of the processes that train together this is. To be asked before anything trains.
+
+    Without being told, accelerate lets several processes on a machine without a GPU each train on its own.
+    """
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
 def prepare(folder: Path | str) -> Any:

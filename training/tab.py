@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gan.device import on_gpu
-from gan.pictures import SUFFIXES
+from gan.pictures import open_picture
+from gan.settings import keep_days, most_gigabytes, most_runs
 from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, request_folder, t, unchecked, whole, write_pngs
 from gan.texts import say
-from training import jobs, publish
-from training.intake import MOST
+from training import basket, choose, jobs, publish
+from training.choose import uploaded
 from training.runs import Run
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def start_run(
     owner: str = "",
     request: gr.Request | None = None,
 ) -> str:
-    """Start to fine-tune ``base`` on uploaded pictures or zips, in the background; returns the run's id.
+    """Start to fine-tune ``base`` on what the audit keeps of uploaded pictures or zips; returns the run's id.
 
-    ``settings`` may hold steps, name and mirror. ``owner`` is a secret word under which :func:`list_runs` finds the
-    run again; without one, it is the client's session.
+    ``settings`` may hold steps, name, mirror, and keep_all to leave nothing out. ``owner`` is a secret word under
+    which :func:`list_runs` finds the run again; without one, it is the client's session.
 
     Raises:
         RunError: for an unknown base or setting.
@@ -81,30 +82,64 @@ def public(status: jobs.Status) -> dict[str, Any]:
 
 
 def opening(owner: str, shown: list, language: str = "en") -> tuple:
-    """The tab as it opens: who this is, the bases there are now, and the runs."""
+    """The tab as it opens: who this is, the bases there are now, their pictures not yet trained on, and the runs."""
     owner = owner or secrets.token_hex(16)
-    return owner, base_choices(), *view(owner, None, 0, shown, language)
+    return owner, base_choices(), *choose.present(owner, language), *view(owner, None, 0, shown, language)
 
 
 def begin(
-    base: str, pictures: list[str] | None, steps: int, name: str, owner: str, shown: list, language: str = "en"
+    base: str, left_out: list[str] | None, steps: int, name: str, owner: str, shown: list, language: str = "en"
 ) -> tuple:
-    """Start was pressed: the new run is the one on view."""
-    owner = owner or secrets.token_hex(16)
-    run = start_run(base, pictures, {"steps": steps, "name": name or ""}, owner)
-    return owner, None, "", *view(owner, run, 0, shown, language)
+    """Start was pressed: the new run is the one on view. Raises TooFew or RunError; the pictures stay then."""
+    run = jobs.begin(base, basket.kept(owner, left_out or []), {"steps": steps, "name": name or ""}, owner)
+    basket.empty(owner)
+    return "", *choose.present(owner, language), *view(owner, run, 0, shown, language)
 
 
 def halt(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
     """Stop was pressed."""
-    jobs.stop(run)
+    jobs.stop(own(owner, run))
     return view(owner, run, at, shown, language)
 
 
 def go_on(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
     """Resume was pressed."""
-    jobs.resume(run)
+    jobs.resume(own(owner, run))
     return view(owner, run, at, shown, language)
+
+
+def rename(owner: str, run: str | None, title: str, at: int, shown: list, language: str = "en") -> tuple:
+    """Rename was pressed."""
+    jobs.rename(own(owner, run), title or "")
+    return "", *view(owner, run, at, shown, language)
+
+
+def repeat(owner: str, run: str | None, base: str, steps: int, name: str, shown: list, language: str = "en") -> tuple:
+    """The run on view is to be trained anew, on its pictures, with the settings chosen for a new one."""
+    again = jobs.repeat(own(owner, run), base, {"steps": steps, "name": name or ""})
+    return view(owner, again, 0, shown, language)
+
+
+def delete(owner: str, run: str | None, shown: list, language: str = "en") -> tuple:
+    """Delete was pressed, twice."""
+    jobs.delete(own(owner, run))
+    return gr.update(visible=False), *view(owner, None, 0, shown, language)
+
+
+def promote(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
+    """The moment on view is to be the run's model. Raises RunError where nothing was kept of it."""
+    grids = sample_files(jobs.folder_of(own(owner, run)))
+    step = step_of(grids[min(max(0, whole(at)), len(grids) - 1)]) if grids else 0
+    jobs.promote(run, step)
+    gr.Info(say("train.promoted", language, step=step), duration=5)
+    return view(owner, run, at, shown, language)
+
+
+def own(owner: str, run: str | None) -> str:
+    """A run's id. Raises RunError when it is nobody's, or somebody else's."""
+    if not owner or jobs.read(run)["owner"] != owner:
+        raise jobs.RunError("error.job.unknown")
+    return run
 
 
 def view(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
@@ -124,7 +159,7 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             say("train.empty", language),
             *[hidden] * 2,
             gr.skip(),
-            *[hidden] * 3,
+            *[hidden] * 5,
             gr.Timer(active=False),
             shown,
         )
@@ -160,29 +195,60 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
         moment,
         curve,
         gr.update(visible=now.checkpoint is not None),
+        gr.update(visible=len(grids) > 1 and now.state not in jobs.ACTIVE),
+        gr.update(visible=True),
         gr.Timer(active=any(one.state in jobs.ACTIVE for one in mine)),
         [now.id, len(grids), len(lines)],
     )
 
 
-def look_back(run: str | None, at: int, language: str = "en") -> dict[str, Any]:
+def look_back(owner: str, run: str | None, at: int, language: str = "en") -> dict[str, Any]:
     """The slider was moved: the samples of that moment."""
-    grids = sample_files(jobs.folder_of(run))
+    grids = sample_files(jobs.folder_of(own(owner, run)))
     return show(grids[min(max(0, whole(at)), len(grids) - 1)], language) if grids else gr.skip()
 
 
-def try_it(run: str | None, seed: int, language: str = "en") -> dict[str, Any]:
+def try_it(owner: str, run: str | None, seed: int, language: str = "en") -> tuple:
     """Pictures from the model that a run made. Raises RunError when it has made none, RequestError for a bad seed."""
+    status, pictures = made_by(own(owner, run), seed)
+    captions = [say("generate.caption", language, seed=whole(seed) + i) for i in range(len(pictures))]
+    shown = list(zip(written(status, pictures, whole(seed)), captions, strict=True))
+    return gr.update(value=shown, visible=True), gr.update(visible=False)
+
+
+def nearest(owner: str, run: str | None, seed: int, language: str = "en") -> tuple:
+    """The same pictures, each beside the nearest it was trained on, and whether they are copies. Raises as above."""
+    from training.views import compare
+
+    status, pictures = made_by(own(owner, run), seed)
+    files = sorted((jobs.folder_of(run) / "pictures").glob("*.jpg"))
+    matches = compare(pictures, files)
+    shown = []
+    for i, (path, match) in enumerate(zip(written(status, pictures, whole(seed)), matches, strict=True)):
+        near = open_picture(files[match.real], side=SHOWN_SIDE // 4)
+        near.thumbnail((SHOWN_SIDE // 2, SHOWN_SIDE // 2))
+        word = "copy" if match.copies else "near"
+        shown.append((path, say("train.nearest_sample", language, seed=whole(seed) + i)))
+        shown.append((ImageOps.mirror(near) if match.mirrored else near, say(f"train.nearest_{word}", language)))
+    copies = sum(match.copies for match in matches)
+    verdict = say(f"train.nearest_{'warning' if copies else 'fine'}", language, count=copies, all=len(matches))
+    return gr.update(value=shown, visible=True), gr.update(value=verdict, visible=True)
+
+
+def made_by(run: str, seed: int) -> tuple[jobs.Status, list[Image.Image]]:
+    """How a run stands, and what its model makes of ``seed`` and those that follow."""
     status = jobs.status(run)
     if status.checkpoint is None:
         raise jobs.RunError("error.job.no_model")
-    seed = whole(seed)
     weights = status.checkpoint / "model.safetensors"
-    pictures = draw(status.checkpoint, weights.stat().st_mtime_ns, seed)
+    return status, draw(status.checkpoint, weights.stat().st_mtime_ns, whole(seed))
+
+
+def written(status: jobs.Status, pictures: list[Image.Image], seed: int) -> list[str]:
+    """The pictures as PNG files that know what made them."""
     notes = [{"model": status.title, "seed": seed + i, "truncation": 1.0} for i in range(len(pictures))]
     names = [f"{status.base}-{status.id[:6]}-seed-{seed + i}" for i in range(len(pictures))]
-    captions = [say("generate.caption", language, seed=seed + i) for i in range(len(pictures))]
-    return gr.update(value=list(zip(write_pngs(pictures, names, notes), captions, strict=True)), visible=True)
+    return write_pngs(pictures, names, notes)
 
 
 @on_gpu
@@ -215,6 +281,10 @@ def progress(status: jobs.Status, language: str = "en") -> str:
         parts.append(say("train.left", language, time=duration(status.seconds_left, language)))
     elif status.seconds:
         parts.append(say("train.took", language, time=duration(status.seconds, language)))
+    if status.memory:
+        parts.append(say("train.memory", language, gigabytes=f"{status.memory / 1e9:.1f}"))
+    if status.ahead:
+        parts.append(say("train.ahead", language, count=status.ahead))
     parts.append(say("train.pictures_count", language, count=status.pictures))
     bar = (
         f'<progress max="{status.steps}" value="{min(status.step, status.steps)}" '
@@ -259,8 +329,12 @@ def sample_files(folder: Path) -> list[Path]:
 
 def show(grid: Path, language: str = "en") -> dict[str, Any]:
     """A grid of samples as the page shows it: a light copy, labelled with its step."""
-    step = int(grid.stem.removeprefix("step-"))
-    return gr.update(value=light_copy(grid), label=say("train.samples_at", language, step=step))
+    return gr.update(value=light_copy(grid), label=say("train.samples_at", language, step=step_of(grid)))
+
+
+def step_of(grid: Path) -> int:
+    """The step that a grid of samples was drawn at."""
+    return int(grid.stem.removeprefix("step-"))
 
 
 def light_copy(path: Path) -> str:
@@ -280,6 +354,19 @@ def base_choices() -> dict[str, Any]:
     return gr.update(choices=[(one.title, one.name) for one in found], value=found[0].name if found else None)
 
 
+def terms(language: str = "en") -> str:
+    """What becomes of a visitor's pictures and runs here."""
+    days, limits = keep_days(), []
+    if most_runs():
+        limits.append(say("train.quota_runs", language, count=most_runs()))
+    if most_gigabytes():
+        limits.append(say("train.quota_gb", language, gigabytes=f"{most_gigabytes():g}"))
+    said = [say("train.yours_days", language, days=f"{days:g}") if days else say("train.yours", language)]
+    if limits:
+        said.append(say("train.quota", language, limits=", ".join(limits)))
+    return " ".join(said)
+
+
 # Layout and wiring ----------------------------------------------------------------------------------------------
 
 
@@ -293,15 +380,10 @@ def build(owner: gr.BrowserState) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             gr.Markdown(t("train.intro"), elem_classes="quiet")
+            leave, chosen, look = choose.section(owner)
             base = unchecked(
                 gr.Radio(first["choices"], value=first["value"], label=t("train.base"), elem_id="train-base")
             )
-            pictures = uploaded(
-                gr.File(
-                    label=t("train.pictures"), file_count="multiple", file_types=[*sorted(SUFFIXES), ".zip"],
-                    height=180, elem_id="train-pictures",
-                )
-            )  # fmt: skip
             steps = unchecked(
                 gr.Slider(
                     50, 5000, jobs.DEFAULT_STEPS, step=50, label=t("train.steps"), info=t("train.steps_info"),
@@ -311,6 +393,7 @@ def build(owner: gr.BrowserState) -> None:
             with gr.Accordion(t("train.more"), open=False):
                 name = gr.Textbox(label=t("train.name"), max_lines=1, elem_id="train-name")
             start = gr.Button(t("train.start"), variant="primary", elem_id="train-start")
+            told = gr.Markdown(terms(), elem_id="train-terms", elem_classes="quiet")
         with gr.Column(scale=3, min_width=320):
             runs = unchecked(gr.Radio([], label=t("train.runs"), visible=False, elem_id="train-runs"))
             state = gr.HTML(say("train.empty"), elem_id="train-state")
@@ -325,9 +408,12 @@ def build(owner: gr.BrowserState) -> None:
             moment = unchecked(
                 gr.Slider(0, 1, 0, step=1, label=t("train.moment"), visible=False, elem_id="train-moment")
             )
+            take = gr.Button(t("train.promote"), size="sm", visible=False, elem_id="train-promote")
             with gr.Row(visible=False, elem_classes="actions") as trial:
                 seed = unchecked(gr.Number(0, label=t("generate.seed"), minimum=0, precision=0, min_width=110))
-                attempt = gr.Button(t("train.try"), variant="primary", min_width=160, elem_id="train-try")
+                attempt = gr.Button(t("train.try"), variant="primary", min_width=140, elem_id="train-try")
+                beside = gr.Button(t("train.nearest"), min_width=120, elem_id="train-nearest")
+            verdict = gr.Markdown(visible=False, elem_id="train-verdict")
             pictured = gr.Gallery(
                 label=t("generate.gallery"), show_label=False, container=False, visible=False, interactive=False,
                 object_fit="contain", height="auto", columns=4, buttons=["download", "download_all", "fullscreen"],
@@ -343,21 +429,40 @@ def build(owner: gr.BrowserState) -> None:
                 elem_id="train-curve",
             )  # fmt: skip
             publish.section(owner, runs)
+            with gr.Accordion(t("train.manage"), open=False, visible=False, elem_id="train-manage") as manage:
+                with gr.Row():
+                    title = gr.Textbox(
+                        label=t("train.name"), max_lines=1, min_width=160, scale=2, elem_id="train-title"
+                    )
+                    entitle = gr.Button(t("train.rename"), min_width=100, scale=1, elem_id="train-rename")
+                again = gr.Button(t("train.repeat"), size="sm", elem_id="train-repeat")
+                away = gr.Button(t("train.delete"), size="sm", elem_id="train-delete")
+                sure = gr.Button(t("train.delete_sure"), size="sm", variant="stop", visible=False, elem_id="train-sure")
 
-    parts = [runs, state, stop, resume, samples, moment, curve, trial, timer, shown]
+    parts = [runs, state, stop, resume, samples, moment, curve, trial, take, manage, timer, shown]
     now = [owner, runs, moment, shown]
     page = gr.context.Context.root_block
-    page.load(guard(opening), [owner, shown], [owner, base, *parts], **HELPER)
+    page.load(guard(opening), [owner, shown], [owner, base, *chosen, *parts], **HELPER)
+    page.load(guard(terms), None, told, **HELPER)
+    look.click(guard(choose.preview), [owner, base, leave], chosen[-2:], **PRIVATE, **DRAWING)
     start.click(
-        guard(begin), [base, pictures, steps, name, owner, shown], [owner, pictures, name, *parts],
+        guard(begin), [base, leave, steps, name, owner, shown], [name, *chosen, *parts],
         show_progress_on=[start], **PRIVATE,
     )  # fmt: skip
     timer.tick(guard(view), now, parts, trigger_mode="once", **HELPER)
-    runs.input(guard(view), now, parts, **HELPER).then(lambda: gr.update(visible=False), None, pictured, **HELPER)
+    runs.input(guard(view), now, parts, **HELPER).then(
+        lambda: [gr.update(visible=False)] * 3, None, [pictured, verdict, sure], **HELPER
+    )
     stop.click(guard(halt), now, parts, **HELPER)
     resume.click(guard(go_on), now, parts, **HELPER)
-    moment.input(guard(look_back), [runs, moment], samples, trigger_mode="always_last", **HELPER)
-    attempt.click(guard(try_it), [runs, seed], pictured, **PRIVATE, **DRAWING)
+    moment.input(guard(look_back), [owner, runs, moment], samples, trigger_mode="always_last", **HELPER)
+    take.click(guard(promote), now, parts, show_progress_on=[take], **PRIVATE, **DRAWING)
+    attempt.click(guard(try_it), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)
+    beside.click(guard(nearest), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)
+    entitle.click(guard(rename), [owner, runs, title, moment, shown], [title, *parts], **HELPER)
+    again.click(guard(repeat), [owner, runs, base, steps, name, shown], parts, **HELPER)
+    away.click(lambda: gr.update(visible=True), None, sure, **HELPER)
+    sure.click(guard(delete), [owner, runs, shown], [sure, *parts], **HELPER)
     endpoints()
 
 
@@ -372,13 +477,3 @@ def endpoints() -> None:
             (list_runs, [owner], answer),
         ):
             gr.Button().click(guard(handler), inputs, output, api_name=handler.__name__)
-
-
-def uploaded(file: gr.File) -> gr.File:
-    """Hand the handler the paths of uploads, which Gradio has checked to be uploads, and refuse too many of them."""
-
-    def paths(payload: Any) -> list[str]:
-        return [one.path for one in payload.root[: MOST + 1]] if payload else []
-
-    file.preprocess = paths
-    return file

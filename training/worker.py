@@ -7,7 +7,6 @@ result, and starts the next job that waits. SIGTERM makes it save and end.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -17,9 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gan.checkpoint import CONFIG, read_config
 from gan.errors import CantingError
-from gan.files import atomic
 from training import jobs
 
 # For one that has ended its training and is on its way out.
@@ -71,7 +68,7 @@ def train(folder: Path) -> str:
 
     signal.signal(signal.SIGTERM, on_signal)
     try:
-        from training.export import export_run
+        from training.promote import promote
         from training.start import prepare
 
         trainer = prepare(folder)
@@ -86,21 +83,9 @@ def train(folder: Path) -> str:
         trainer.train(on_step)
     except Stopped:
         return "stopped"
-    export_run(folder, folder / "checkpoint")
-    name(folder)
-    return "stopped" if told and trainer.step < trainer.recipe.steps else "finished"
-
-
-def name(folder: Path) -> None:
-    """Give the checkpoint its owner's title, and keep this machine's folders out of it."""
     record = jobs.read(folder.name)
-    config = {
-        **read_config(folder / "checkpoint"),
-        "title": record["title"],
-        "source": f"{record['pictures']} pictures",
-    }
-    with atomic(folder / "checkpoint" / CONFIG) as path:
-        path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    promote(folder, record["title"], record["pictures"])
+    return "stopped" if told and trainer.step < trainer.recipe.steps else "finished"
 
 
 def clear_up(folder: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import inspect
 import logging
 import secrets
+import shutil
+import time
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -30,6 +33,8 @@ PRIVATE = {"api_visibility": "private"}
 # Quick events behind the scenes.
 HELPER = {**PRIVATE, "show_progress": "hidden"}
 SEEDS = 2**31
+# How long answers and uploads are kept, and how often the old ones are looked for.
+CACHE_SECONDS, CLEAR_SECONDS = 6 * 3600, 600
 DICE = f"() => Math.floor(Math.random() * {SEEDS})"
 
 
@@ -113,6 +118,20 @@ def request_folder() -> Path:
     folder = Path(get_upload_folder()) / secrets.token_urlsafe(16)
     folder.mkdir(parents=True)
     return folder
+
+
+def clear_away() -> None:
+    """Delete uploads and answers older than six hours, also those of an app that has ended since; never returns.
+
+    Gradio's own ``delete_cache`` knows only the files of the present process.
+    """
+    while True:
+        for folder in Path(get_upload_folder()).glob("*"):
+            with contextlib.suppress(OSError):
+                newest = max(path.stat().st_mtime for path in (folder, *folder.glob("*")))
+                if folder.is_dir() and time.time() - newest > CACHE_SECONDS:
+                    shutil.rmtree(folder)
+        time.sleep(CLEAR_SECONDS)
 
 
 def write_pngs(pictures: Iterable[Image.Image], names: Sequence[str], notes: Sequence[dict]) -> list[str]:

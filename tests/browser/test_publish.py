@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.conftest import DESKTOP, PHONE, serve
 from tests.gan.test_hub import environment
 from tests.hub_server import Account, serving
-from tests.training.conftest import make_base, make_pictures, wait_for
+from tests.training.conftest import make_base, make_cloths, wait_for
 
 TOKEN = "hf_homeSecretOfTheTests"
 
@@ -30,8 +30,8 @@ def test_a_model_goes_from_the_page_to_the_hub(tmp_path: Path, chromium: Browser
             page.get_by_role("tab", name="Train", exact=True).click()
             expect(page.locator("#train-start")).to_be_visible()
             expect(page.locator("#publish")).to_be_hidden()
-            page.locator("#train-pictures input[type=file]").set_input_files(make_pictures(tmp_path / "cloths", 4))
-            expect(page.locator("#train-pictures")).to_contain_text("clot")
+            page.locator("#train-pictures input[type=file]").set_input_files(make_cloths(tmp_path / "cloths"))
+            expect(page.locator("#train-count")).to_contain_text("12 of 12")
             page.locator("#train-start").click()
             record = Path(wait_for(lambda: next(app.runs.glob("*/job.json"), None)))
             finish(record)

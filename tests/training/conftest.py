@@ -16,6 +16,10 @@ from PIL import Image
 from gan.settings import ROOT
 from training import jobs
 
+# A process that a job's id is written on, that does nothing, and may refuse to be stopped.
+IDLE = "import signal, time; {}; time.sleep(60)"
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
+
 
 def make_pictures(folder: Path, count: int = 6, mode: str = "RGB") -> list[Path]:
     """Stripes and dots of several sizes, drawn by numbers alone, as PNG files."""
@@ -28,6 +32,17 @@ def make_pictures(folder: Path, count: int = 6, mode: str = "RGB") -> list[Path]
         picture = Image.fromarray((127.5 + 127.5 * np.stack(waves, -1)).astype(np.uint8)).convert(mode)
         picture.save(folder / f"cloth-{i}.png")
         paths.append(folder / f"cloth-{i}.png")
+    return paths
+
+
+def make_cloths(folder: Path, count: int = 12, side: int = 160) -> list[Path]:
+    """Patterned squares that the audit keeps, no two alike, drawn by numbers alone, as JPEG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i in range(count):
+        coarse = np.random.default_rng(i).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        paths.append(folder / f"kain-{i}.jpg")
+        Image.fromarray(coarse).resize((side, side + 2 * i), Image.Resampling.BICUBIC).save(paths[-1])
     return paths
 
 
@@ -63,8 +78,8 @@ def any_precision() -> None:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """Six self-made pictures."""
-    return make_pictures(tmp_path / "cloths")
+    """Twelve self-made pictures that can be trained on."""
+    return make_cloths(tmp_path / "cloths")
 
 
 def make_base(folder: Path) -> Path:
@@ -103,3 +118,17 @@ def end_jobs(studio: Path) -> Iterator[None]:
         if process:
             process.kill()
             process.wait(20)
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
+    """Jobs get a process that idles instead of training."""
+    started: list[subprocess.Popen] = []
+
+    def spawn(job: str, behaviour: str = "pass") -> dict:
+        process = subprocess.Popen([sys.executable, "-c", IDLE.format(behaviour), job], stdout=subprocess.PIPE)
+        started.append(process)
+        return jobs.identity(process.pid)
+
+    monkeypatch.setattr(jobs, "spawn", spawn)
+    return started

@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import random
 import shutil
 import stat
 import subprocess
 import sys
+import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from gan import catalog
 from gan.errors import DataError, RunError
 from gan.settings import VERSION
-from tests.training.conftest import make_pictures, wait_for
+from tests.training.conftest import DEAF, IDLE, make_base, make_cloths, wait_for
 from training import jobs, worker
 from training.runs import Run
 
 pytestmark = pytest.mark.usefixtures("end_jobs")
-
-# A process that a job's id is written on, that does nothing, and may refuse to be stopped.
-IDLE = "import signal, time; {}; time.sleep(60)"
-DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
-
-
-@pytest.fixture
-def idle(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
-    """Jobs get a process that idles instead of training."""
-    started: list[subprocess.Popen] = []
-
-    def spawn(job: str, behaviour: str = "pass") -> dict:
-        process = subprocess.Popen([sys.executable, "-c", IDLE.format(behaviour), job], stdout=subprocess.PIPE)
-        started.append(process)
-        return jobs.identity(process.pid)
-
-    monkeypatch.setattr(jobs, "spawn", spawn)
-    return started
 
 
 def state(job: str) -> str:
@@ -54,10 +41,11 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
     assert (state(first), state(second)) == ("running", "waiting")
     recipe = Run(studio / first).read()["recipe"]
     assert recipe["start"] == "tiny" and recipe["network_args"]["width"] == 4 and recipe["rate_g"] == 1e-4
-    assert sorted(path.name for path in (studio / first / "pictures").iterdir()) == [f"000{i}.jpg" for i in range(1, 7)]
+    names = [path.name for path in sorted((studio / first / "pictures").iterdir())]
+    assert names == [f"{i:04d}.jpg" for i in range(1, 13)]
 
     watched = wait_for(lambda: (now := jobs.status(first)).seconds_left and now, 240)
-    assert watched.images_per_second > 0 and 0 < watched.step < watched.steps == 2000
+    assert watched.memory > 1e8 and watched.images_per_second > 0 and 0 < watched.step < watched.steps == 2000
     assert (studio / first / "samples" / "step-000000.png").exists()
     worker = jobs.process_of(jobs.read(first))
     assert worker.nice() >= 10 and os.getsid(worker.pid) == worker.pid
@@ -74,7 +62,7 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
     model = catalog.load(ended.checkpoint)
     assert model.sample(2, seed=3)[0].size == (64, 64)
     config = json.loads((ended.checkpoint / "config.json").read_text())
-    assert config["canting"] == VERSION and config["source"] == "6 pictures"
+    assert config["canting"] == VERSION and config["source"] == "12 pictures"
     assert str(studio) not in json.dumps(config)
 
     # Its place is taken by the next, which is killed without warning.
@@ -135,6 +123,152 @@ def test_one_trains_and_the_others_keep_their_order(studio: Path, pictures: list
     assert [state(name) for name in names] == ["stopped", "waiting", "failed", "running"]
 
 
+def test_more_than_one_trains_where_the_owner_says_so(
+    studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CANTING_RUNS_AT_ONCE", "2")
+    names = [jobs.start("tiny", pictures, owner="ayu") for _ in range(4)]
+    assert [state(name) for name in names] == ["running", "running", "waiting", "waiting"]
+    assert [jobs.status(name).ahead for name in names] == [0, 0, 2, 3]
+    monkeypatch.setenv("CANTING_RUNS_AT_ONCE", "nonsense")
+    idle[0].kill()
+    wait_for(lambda: state(names[0]) == "failed", 10)
+    assert [state(name) for name in names] == ["failed", "running", "waiting", "waiting"]
+
+
+def app_of_its_own(pictures: list[Path], count: int) -> None:
+    """Another app: it starts jobs and looks at them again and again, as its pages would."""
+    jobs.spawn = lambda job: jobs.identity(subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job]).pid)
+    for _ in range(count):
+        jobs.start("tiny", pictures, owner="ayu")
+        for _ in range(5):
+            jobs.list_jobs()
+
+
+@pytest.mark.timeout(300)
+def test_two_apps_on_one_folder_keep_one_queue(studio: Path, pictures: list[Path]):
+    spawn = multiprocessing.get_context("spawn")
+    apps = [spawn.Process(target=app_of_its_own, args=(pictures, 4)) for _ in range(2)]
+    for app in apps:
+        app.start()
+    for app in apps:
+        app.join(200)
+        assert app.exitcode == 0
+    records = sorted(jobs.records(), key=lambda record: record["ticket"])
+    assert [record["ticket"] for record in records] == list(range(1, 9))
+    # What the apps started outlives them; one at a time, the first in line.
+    assert [jobs.state_of(record) for record in records] == ["running"] + ["waiting"] * 7
+    assert [path.name for path in studio.iterdir() if path.name.startswith(jobs.MAKING)] == []
+
+
+def test_a_job_is_renamed_in_every_state(studio: Path, pictures: list[Path], idle):
+    first, second = jobs.start("tiny", pictures, owner="ayu"), jobs.start("tiny", pictures, owner="ayu")
+    make_base(studio / first / "checkpoint")
+    for job in (first, second):
+        jobs.rename(job, "  Kain <i>nenek</i> ")
+        assert jobs.status(job).title == "Kain <i>nenek</i>"
+    assert json.loads((studio / first / "checkpoint" / "config.json").read_text())["title"] == "Kain <i>nenek</i>"
+    for title, sentence in (("", "a name first"), ("  ", "a name first"), ("x" * 61, "at most 60"), (None, "at most")):
+        with pytest.raises(RunError, match=sentence):
+            jobs.rename(first, title)
+    assert (state(first), state(second)) == ("running", "waiting")
+
+
+def test_a_job_is_repeated_with_other_settings(studio: Path, pictures: list[Path], idle, tmp_path: Path):
+    make_base(tmp_path / "checkpoints" / "other")
+    first = jobs.start("tiny", pictures, {"steps": 70, "mirror": False}, "ayu")
+    again = jobs.repeat(first, "other", {"steps": 90})
+    stored = [Run(studio / job).read()["recipe"] for job in (first, again)]
+    assert [(one["start"], one["steps"], one["flip"]) for one in stored] == [("tiny", 70, False), ("other", 90, False)]
+    copies = [[path.read_bytes() for path in sorted((studio / job / "pictures").iterdir())] for job in (first, again)]
+    assert copies[0] == copies[1] and str(studio / again) in stored[1]["source"]
+    assert [one.id for one in jobs.list_jobs("ayu")] == [again, first] and state(again) == "waiting"
+    with pytest.raises(RunError, match="from 1 to"):
+        jobs.repeat(first, "tiny", {"steps": 0})
+    with pytest.raises(RunError, match="no such run"):
+        jobs.repeat("0" * 24, "tiny", {})
+    jobs.stop(first)
+    # The copies are its own: nothing is lost with the first.
+    wait_for(lambda: state(first) == "stopped", 10)
+    jobs.delete(first)
+    assert len(list((studio / again / "pictures").iterdir())) == 12
+
+
+def test_a_job_is_deleted_in_every_state_but_training(studio: Path, pictures: list[Path], idle):
+    first, second, third = (jobs.start("tiny", pictures, owner="ayu") for _ in range(3))
+    with pytest.raises(RunError, match="stop it first"):
+        jobs.delete(first)
+    jobs.delete(second)
+    assert [(one.id, one.state) for one in jobs.list_jobs("ayu")] == [(third, "waiting"), (first, "running")]
+    with pytest.raises(RunError, match="no such run"):
+        jobs.delete(second)
+    idle[0].kill()
+    wait_for(lambda: state(first) == "failed", 10)
+    jobs.delete(first)
+    jobs.stop(third)
+    wait_for(lambda: state(third) == "stopped", 10)
+    jobs.delete(third)
+    assert jobs.list_jobs() == [] and [path for path in studio.iterdir() if path.is_dir()] == []
+
+
+@pytest.fixture
+def trained(studio: Path, pictures: list[Path], idle) -> str:
+    """A stopped job with two snapshots of the tiny model, the first the better by KID."""
+    job = jobs.start("tiny", pictures, {"name": "Kain"}, "ayu")
+    jobs.stop(job)
+    wait_for(lambda: state(job) == "stopped", 10)
+    run, weights = Run(studio / job), load_file(catalog.find("tiny") / "model.safetensors")
+    for step in (10, 20):
+        run.add_metrics(step=step, seconds=1.0, images=step, g_loss=1.0, d_loss=1.0, kid=step / 100)
+        run.save_snapshot(step, {key: value + step / 1e4 for key, value in weights.items()})
+    return job
+
+
+def test_any_snapshot_can_be_made_the_model(studio: Path, trained: str):
+    made = {}
+    for step in (20, 10, 20):
+        jobs.promote(trained, step)
+        status = jobs.status(trained)
+        config = json.loads((status.checkpoint / "config.json").read_text())
+        assert (config["step"], config["title"], config["source"]) == (step, "Kain", "12 pictures")
+        model = (status.checkpoint / "model.safetensors").read_bytes()
+        assert made.setdefault(step, model) == model
+    assert made[10] != made[20]
+    with pytest.raises(RunError, match="no snapshot of step 15"):
+        jobs.promote(trained, 15)
+    assert json.loads((jobs.status(trained).checkpoint / "config.json").read_text())["step"] == 20
+    jobs.resume(trained)
+    with pytest.raises(RunError, match="stop it first"):
+        jobs.promote(trained, 10)
+
+
+@pytest.mark.timeout(600)
+def test_a_kill_while_promoting_leaves_one_model_or_the_other(studio: Path, trained: str):
+    jobs.promote(trained, 10)
+    for _ in range(5):
+        process = multiprocessing.get_context("spawn").Process(target=promote_for_ever, args=(trained,))
+        process.start()
+        log = studio / trained / "swaps"
+        wait_for(log.exists, 120)
+        time.sleep(random.uniform(0, 1.5))
+        process.kill()
+        process.join()
+        log.unlink()
+        checkpoint = jobs.status(trained).checkpoint
+        step = json.loads((checkpoint / "config.json").read_text())["step"]
+        assert step in (10, 20) and catalog.load(checkpoint).sample(1)
+    jobs.promote(trained, 20)
+    assert sorted(path.name for path in (studio / trained).glob(".checkpoint*")) == []
+    assert jobs.status(trained).checkpoint.name == "checkpoint"
+
+
+def promote_for_ever(job: str) -> None:
+    while True:
+        for step in (10, 20):
+            jobs.promote(job, step)
+            (jobs.folder_of(job) / "swaps").touch()
+
+
 def test_a_deaf_process_is_killed(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):
     spawn = jobs.spawn
     monkeypatch.setattr(jobs, "spawn", lambda job: spawn(job, DEAF))
@@ -180,7 +314,7 @@ def test_two_processes_never_train_one_run(studio: Path, pictures: list[Path], i
 
 def test_what_is_no_job(studio: Path, tmp_path: Path):
     for name in ("", "../tiny", "0" * 24, "/etc", None):
-        for act in (jobs.status, jobs.stop, jobs.resume):
+        for act in (jobs.status, jobs.stop, jobs.resume, jobs.delete, partial(jobs.rename, title="x")):
             with pytest.raises(RunError, match="no such run"):
                 act(name)
     studio.mkdir(exist_ok=True)
@@ -199,6 +333,7 @@ def test_what_is_no_job(studio: Path, tmp_path: Path):
         ({"steps": 10**9}, "from 1 to"),
         ({"name": "x" * 61}, "at most 60"),
         ({"mirror": "yes"}, "on or off"),
+        ({"keep_all": 3}, "keep_all is either"),
         ({"rate_g": 1}, "no setting called rate_g"),
     ],
 )
@@ -224,17 +359,19 @@ def bad_uploads(folder: Path, good: list[Path]) -> dict[str, list[Path] | Path]:
     """What people, and others, hand in."""
     (folder / "empty.png").write_bytes(b"")
     (folder / "page.jpg").write_text("<html><script>alert(1)</script></html>")
-    (folder / "half.png").write_bytes(good[0].read_bytes()[:900])
+    Image.open(good[0]).save(folder / "b.png")
+    png = (folder / "b.png").read_bytes()
+    (folder / "half.png").write_bytes(png[:900])
     Image.new("RGB", (1, 1)).save(folder / "dot.png")
     (folder / "torn.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    png = good[0].read_bytes()
     return {
         "empty.png cannot be used": [*good, folder / "empty.png"],
         "page.jpg cannot be used": [*good, folder / "page.jpg"],
         "half.png cannot be used": [*good, folder / "half.png"],
         "dot.png cannot be used": [*good, folder / "dot.png"],
-        "there are 1": good[:1],
-        "there are 0": [],
+        "there are 9 .handed in: 9.": good[:9],
+        "there are 1 .handed in: 12; duplicate: 11.": [good[0]] * 12,
+        "there are 0 .handed in: 0.": [],
         "there are 501": [good[0]] * 501,
         "not a zip file": [folder / "torn.zip"],
         "outside its own folder": zip_of(folder / "up.zip", {"../../up.png": png, "b.png": png}),
@@ -245,7 +382,7 @@ def bad_uploads(folder: Path, good: list[Path]) -> dict[str, list[Path] | Path]:
 
 
 def test_bad_uploads_end_in_a_sentence_and_leave_nothing(studio: Path, tmp_path: Path):
-    good = make_pictures(tmp_path / "cloths", 3)
+    good = make_cloths(tmp_path / "cloths")
     uploads = bad_uploads(tmp_path, good)
     before = sorted(tmp_path.rglob("*"))
     for sentence, upload in uploads.items():
@@ -258,13 +395,13 @@ def test_bad_uploads_end_in_a_sentence_and_leave_nothing(studio: Path, tmp_path:
 
 def test_odd_but_usable_uploads(studio: Path, tmp_path: Path, idle):
     folder = tmp_path / "odd"
-    make_pictures(folder, 2)
+    make_cloths(folder, 9)
     Image.new("CMYK", (90, 70), (20, 90, 0, 10)).save(folder / "press.jpg")
     Image.new("RGBA", (64, 64), (200, 30, 30, 0)).save(folder / "clear.png")
     Image.new("RGB", (3000, 1500), "navy").save(folder / "large.jpg")
     shutil.make_archive(str(tmp_path / "odd"), "zip", folder)
-    job = jobs.start("tiny", [tmp_path / "odd.zip", folder / "press.jpg"])
+    job = jobs.start("tiny", [tmp_path / "odd.zip", folder / "press.jpg"], {"keep_all": True})
     kept = [Image.open(path) for path in sorted((studio / job / "pictures").iterdir())]
-    assert {(one.mode, one.format) for one in kept} == {("RGB", "JPEG")} and len(kept) == 6
+    assert {(one.mode, one.format) for one in kept} == {("RGB", "JPEG")} and len(kept) == 13
     assert max(min(one.size) for one in kept) == 1024
-    assert jobs.status(job).pictures == 6
+    assert jobs.status(job).pictures == 13

@@ -1,0 +1,118 @@
+"""What a visitor drops: looked through, kept apart from others', and never half there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gan.errors import DataError
+from gan.pictures import open_picture
+from tests.training.conftest import make_cloths, make_pictures
+from training import basket, choose
+from training.intake import TooFew
+
+pytestmark = pytest.mark.usefixtures("studio")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, pictures: list[Path]) -> list[Path]:
+    """Twelve good pictures, a copy of one at half its size, one too small, one on white, and a file that is none."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    cloth = open_picture(pictures[3])
+    cloth.resize((140, 145)).save(folder / "twin.png")
+    (small,) = make_pictures(tmp_path / "small", 1)
+    shutil.copy(small, folder / "tiny.png")
+    garment = open_picture(pictures[0]).resize((440, 440))
+    ground = open_picture(pictures[0]).resize((640, 640)).point(lambda value: 255)
+    ground.paste(garment, (100, 100))
+    ground.save(folder / "garment.png")
+    (folder / "page.jpg").write_text("<html><script>alert(1)</script></html>")
+    return [*pictures, *sorted(folder.iterdir())]
+
+
+def test_each_finding_has_its_reason_and_a_box(mixed: list[Path]):
+    items = {one.name: one for one in basket.add("ayu", mixed)}
+    assert len(items) == 16 and [one.rule for one in items.values()].count("") == 12
+    assert (items["twin.png"].rule, items["twin.png"].like) == ("duplicate", "kain-3.jpg")
+    assert items["tiny.png"].rule == "small" and items["garment.png"].rule in ("strip", "blank")
+    assert items["page.jpg"].rule == "unreadable" and items["page.jpg"].copy == ""
+    assert items["page.jpg"].reason["id"] != items["page.jpg"].reason["en"]
+
+    style, said, boxes, *_ = choose.present("ayu", "id-ID")
+    assert len(boxes["choices"]) == 15 and len(boxes["value"]) == 3
+    assert [key for _, key in boxes["choices"][:3]] == boxes["value"]
+    assert "kembar · seperti kain-3.jpg" in boxes["choices"][2][0]
+    assert "12 dari 16 gambar" in said and "page.jpg: Berkas ini" in said
+    assert style.count("background-position") == 15
+
+    # What is ticked is left out, whoever ticked it.
+    assert len(basket.kept("ayu", boxes["value"])) == 12
+    assert len(basket.kept("ayu", [])) == 15
+    good = [one.copy for one in items.values() if not one.rule]
+    with pytest.raises(TooFew, match="there are 9 .handed in: 16; left out by you: 3, duplicate: 1") as caught:
+        basket.kept("ayu", [*boxes["value"], *good[:3]])
+    assert "Anda sisihkan: 3" in caught.value.say("id")
+    with pytest.raises(TooFew, match="there are 0"):
+        basket.kept("ayu", [*boxes["value"], *good])
+
+
+def test_ticks_stay_when_more_is_dropped(pictures: list[Path], tmp_path: Path):
+    _, _, _, boxes, *_ = choose.drop([str(path) for path in pictures[:6]], [], "ayu")
+    assert boxes["value"] == []
+    chosen = [boxes["choices"][2][1]]
+    _, _, said, boxes, *_ = choose.drop([str(path) for path in pictures[5:]], chosen, "ayu")
+    # The picture dropped twice is found, the one ticked by hand stays ticked.
+    assert len(boxes["choices"]) == 13 and len(boxes["value"]) == 2 and chosen[0] in boxes["value"]
+    assert "11 of 13 pictures" in said
+    choose.clear("ayu")
+    assert basket.content("ayu") == [] and choose.present("ayu")[1] == ""
+
+
+def test_visitors_are_kept_apart(pictures: list[Path]):
+    basket.add("ayu", pictures)
+    assert basket.content("budi") == []
+    with pytest.raises(TooFew, match="handed in: 0"):
+        basket.kept("budi", [])
+    assert "ayu" not in str(basket.folder_of("ayu"))
+
+
+def test_all_duplicates_are_refused(pictures: list[Path]):
+    items = basket.add("ayu", [pictures[0]] * 12)
+    ticked = [one.copy for one in items if one.rule]
+    assert len(ticked) == 11
+    with pytest.raises(TooFew, match="there are 1 .handed in: 12; left out by you|duplicate: 11"):
+        basket.kept("ayu", ticked)
+
+
+def test_a_refused_drop_changes_nothing(pictures: list[Path], tmp_path: Path):
+    basket.add("ayu", pictures)
+    before = files(basket.folder_of("ayu"))
+    (tmp_path / "torn.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    for bad in ([tmp_path / "torn.zip"], [*pictures, tmp_path / "torn.zip"], [pictures[0]] * 489):
+        with pytest.raises(DataError):
+            basket.add("ayu", bad)
+        assert files(basket.folder_of("ayu")) == before
+
+
+def test_a_killed_drop_leaves_the_basket_as_it_was(pictures: list[Path], tmp_path: Path):
+    basket.add("ayu", pictures)
+    more = make_cloths(tmp_path / "more", 60, side=700)[12:]
+    process = multiprocessing.get_context("spawn").Process(target=basket.add, args=("ayu", more), daemon=True)
+    process.start()
+    folder = basket.folder_of("ayu") / "pictures"
+    while len(list(folder.iterdir())) < 14:
+        os.sched_yield()
+        assert process.is_alive()
+    process.kill()
+    process.join()
+    assert len(basket.content("ayu")) == 12
+    assert len(basket.add("ayu", more[:1])) == 13 and len(list(folder.iterdir())) == 13
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

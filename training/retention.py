@@ -1,0 +1,100 @@
+"""What is deleted, and when: runs and pictures that nobody came back for, and the oldest runs of who has too many.
+
+A run that trains, waits or has been published is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from gan.errors import RunError
+from gan.settings import keep_days, most_gigabytes, most_runs, runs_folder
+
+# What a drop, a start or a deletion leaves behind when it is killed.
+LEFTOVER_HOURS = 24
+SWEEP_SECONDS = 600
+_last_sweep = 0.0
+
+
+def make_room(owner: str) -> None:
+    """Delete the owner's oldest runs until one more keeps within the limits.
+
+    Raises:
+        RunError: when the runs that may not be deleted are too many already; nothing is deleted then.
+    """
+    from training import jobs
+
+    mine = sorted((one for one in jobs.records() if one["owner"] == owner), key=lambda one: one["created"])
+    free = [one for one in mine if may_go(one)]
+    sizes = {one["id"]: size(runs_folder() / one["id"]) for one in mine} if most_gigabytes() else {}
+    count, room = len(mine), most_gigabytes() * 1e9 - sum(sizes.values())
+    gone = []
+    while (most_runs() and count >= most_runs()) or (most_gigabytes() and room <= 0):
+        if not free:
+            if most_runs() and count >= most_runs():
+                raise RunError("error.job.most_runs", runs=most_runs())
+            raise RunError("error.job.most_gb", gigabytes=f"{most_gigabytes():g}")
+        gone.append(free.pop(0))
+        count, room = count - 1, room + sizes.get(gone[-1]["id"], 0)
+    for one in gone:
+        remove(one["id"])
+
+
+def sweep() -> None:
+    """Delete runs and baskets that have lain for longer than the days allowed, and leftovers; at most every ten
+    minutes."""
+    from training import basket, jobs
+
+    global _last_sweep
+    if _last_sweep and time.monotonic() - _last_sweep < SWEEP_SECONDS:
+        return
+    _last_sweep = time.monotonic()
+    if keep_days():
+        limit = 86400 * keep_days()
+        for one in jobs.records():
+            if may_go(one) and age(runs_folder() / one["id"]) > limit:
+                remove(one["id"])
+        for folder in (runs_folder() / basket.FOLDER).glob("*[!k]"):
+            if age(folder) > limit:
+                shutil.rmtree(folder, ignore_errors=True)
+    for prefix in (jobs.MAKING, jobs.DELETING):
+        for folder in runs_folder().glob(f"{prefix}*"):
+            if age(folder) > 3600 * LEFTOVER_HOURS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def may_go(record: dict[str, Any]) -> bool:
+    """Whether a run may be deleted without being asked for."""
+    from training import jobs
+
+    return jobs.state_of(record) not in jobs.ACTIVE and not record.get("published")
+
+
+def remove(job: str) -> None:
+    """Delete a run; one that has gone, or begun to train, since it was chosen is left alone."""
+    from training import jobs
+
+    with contextlib.suppress(RunError):
+        jobs.delete(job)
+
+
+def age(folder: Path) -> float:
+    """Seconds since anything directly in ``folder`` last changed."""
+    newest = 0.0
+    for path in (folder, *folder.glob("*")):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.stat().st_mtime)
+    return time.time() - newest
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files under ``folder``."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
