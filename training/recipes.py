@@ -225,7 +225,7 @@ def batik_classifier(name: str, source: str, steps: int) -> ClassifierRecipe:
 def batik_best(name: str, source: str, extra: str = "") -> ClassifierRecipe:
     """A linear layer on what two frozen networks see, the textures of their middle stages included."""
     return replace(
-        batik_classifier(name, source, steps=60),
+        batik_classifier(name, source, steps=40),
         network="mobilenet-efficientnet",
         opened=256,
         train_views=8,
@@ -445,6 +445,6 @@ RECIPES = {
         batik_classifier("batik-mobilenet-3", THREE_MOTIFS, steps=200),
         batik_classifier("batik-mobilenet-20", "batik-motifs", steps=600),
         batik_best("batik-best-3", THREE_MOTIFS),
-        batik_best("batik-best-20", "batik-motifs", extra="batik-gan"),
+        batik_best("batik-best-20", "batik-motifs"),
     )
 }
