@@ -68,7 +68,7 @@ def sample(
 @app.command()
 def classify(
     photos: list[Path],
-    model: Annotated[str, typer.Option(help="A classifier, see `list`.")] = "batik-mobilenet-20",
+    model: Annotated[str, typer.Option(help="A classifier, see `list`.")] = "batik-best-20",
     top: Annotated[int, typer.Option(help="How many labels to show.")] = 3,
 ) -> None:
     """Name the motif on photos. A photo that cannot be read is named, the others are still answered."""

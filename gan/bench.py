@@ -93,7 +93,7 @@ def measure_app() -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "photo.jpg"
             path.write_bytes(photo())
-            for model in ("batik-cnn-3", "batik-mobilenet-3", "batik-mobilenet-20"):
+            for model in ("batik-cnn-3", "batik-mobilenet-3", "batik-mobilenet-20", "batik-best-20"):
                 client.predict(handle_file(path), model, api_name="/classify")
         memory = psutil.Process(process.pid).memory_info().rss / 1e9
     finally:
@@ -110,7 +110,7 @@ def bench() -> str:
     from gan.catalog import load
     from gan.tabs.answer import why
 
-    batik, digits, classifier = load("batik-kawung"), load("mnist-cgan"), load("batik-mobilenet-20")
+    batik, digits, classifier = load("batik-kawung"), load("mnist-cgan"), load("batik-best-20")
     picture = photo()
     names = list(LIMITS)
     figures[names[2]] = median_seconds(lambda: batik.sample(16, seed=0))

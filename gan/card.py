@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ DATA = {
     "batik-motifs": "The public 20-motif batik collection (798 pictures); no licence is stated for the pictures. "
     "Labels overlap: Keraton, Sogan, Sidoluhur and Sidomukti share cloths.",
 }
+EXTRA = {
+    "batik-gan": "Some Parang, Kawung and Megamendung cloths of four further public collections, in training only; no "
+    "licence is stated for these either.",
+}
+CONFUSION, MISTAKES = "confusion.csv", 10
 FREE = ("mnist", "cifar10")
 LIMITS = {
     "R1": "A few hundred training pictures and little computing time: samples repeat a few layouts, fine isen-isen "
@@ -53,6 +59,10 @@ FIGURES = {
     "top3": "Right label among the first three",
     "macro_f1": "Macro F1",
     "ece": "Expected calibration error",
+    "temperature": "Temperature, fitted to the held-out answers",
+    "sure": "Share of answers that are sure (probability of a half or more)",
+    "accuracy_sure": "Accuracy of these",
+    "accuracy_unsure": "Accuracy of the others",
     "not_batik_auroc": "Telling batik from other pictures (AUROC)",
     "folds": "Folds of the cross-validation (0: a test set of its own)",
     "images": "Pictures measured with",
@@ -97,10 +107,12 @@ def card(folder: Path) -> str:
         f"---\n{data.to_yaml()}\n---",
         f"# {config.get('title', folder.name)}",
         introduction(folder, config),
-        f"## Data\n\n{DATA.get(source, 'Pictures that its owner chose.')}",
+        f"## Data\n\n{DATA.get(source, 'Pictures that its owner chose.')} {EXTRA.get(config.get('extra'), '')}".strip(),
     ]
     if metrics:
         parts.append("## Figures\n\n" + table(metrics))
+    if not generator and (folder / CONFUSION).is_file():
+        parts.append("## What it confuses\n\n" + confused(folder / CONFUSION))
     parts.append("## Limits\n\n" + LIMITS.get(str(config.get("report", "")), LIMITS[""]))
     parts.append("## Licence\n\n" + licence(source, generator))
     return "\n\n".join(parts) + "\n"
@@ -153,6 +165,22 @@ def histogram(nearest: dict[str, list[float]]) -> str:
         bars = " | ".join(f"{'█' * round(40 * share)} {share:.1%}" for share in (fake, real))
         lines.append(f"| {edges[i]:.1f} to {edges[i + 1]:.1f} | {bars} |")
     return "\n".join(lines)
+
+
+def confused(path: Path) -> str:
+    """The ten most frequent mistakes of a confusion table, true classes by row, as a Markdown list."""
+    with path.open(newline="", encoding="utf-8") as file:
+        (_, *names), *rows = csv.reader(file)
+    pairs = [
+        (int(count), true, name)
+        for true, *counts in rows
+        for name, count in zip(names, counts, strict=True)
+        if name != true and int(count)
+    ]
+    # Among equals in the order of the table.
+    worst = sorted(pairs, key=lambda pair: -pair[0])[:MISTAKES]
+    totals = {true: sum(map(int, counts)) for true, *counts in rows}
+    return "\n".join(f"- {true} taken for {name}: {count} of {totals[true]}" for count, true, name in worst)
 
 
 def licence(source: str, generator: bool) -> str:

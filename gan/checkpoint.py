@@ -117,6 +117,11 @@ def save(folder: Path | str, weights: dict[str, Tensor], config: dict[str, Any],
     config = {"canting": VERSION, **config}
     build_network(config).load_state_dict(weights)
     save_weights(folder / WEIGHTS, weights, half)
+    write_config(folder, config)
+    return folder
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write a checkpoint folder's ``config.json``."""
     with atomic(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return folder

@@ -263,11 +263,13 @@ def squares(width: int, height: int, views: int, close: float = 1.0) -> list[tup
     """Squares of a picture, as left, top, right, bottom.
 
     As wide as the short side: one in the centre, or several evenly spread along the long side. Narrower (``close``
-    below 1, a share of the short side): the centre first, then the corners, five at most.
+    below 1, a share of the short side): the centre first, then the corners; beyond these five, such wide ones.
     """
     side = round(min(width, height) * close)
     if close < 1:
         places = [(0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)][:views]
+        if views > len(places):
+            return squares(width, height, len(places), close) + squares(width, height, views - len(places))
     else:
         places = [(view / (views - 1) if views > 1 else 0.5,) * 2 for view in range(views)]
     boxes = []

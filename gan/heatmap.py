@@ -23,8 +23,8 @@ COLOURS = np.array([(74, 38, 20), (161, 74, 30), (226, 150, 40), (255, 236, 160)
 
 
 def stages(network: nn.Module) -> list[nn.Module]:
-    """The modules that put out a network's last feature maps: its ``features``, and a timm network's beside them."""
-    return [network.features, *(child.bn2 for child in network.children() if hasattr(child, "bn2"))]
+    """The modules whose outputs are read: those that the network names, else its ``features``."""
+    return network.stages() if hasattr(network, "stages") else [network.features]
 
 
 def attribution(score: Callable[[Tensor], Tensor], layers: Sequence[nn.Module], x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from gan.settings import ROOT
 
 FOLDERS = sorted(path for path in (ROOT / "checkpoints").iterdir() if path.is_dir())
 GENERATORS = {"batik-parang", "batik-megamendung", "batik-kawung", "anime-lsgan", "cifar10-dense", "mnist-cgan"}
-CLASSIFIERS = {"batik-cnn-3", "batik-mobilenet-3", "batik-mobilenet-20", "judge-mnist"}
+CLASSIFIERS = {"batik-cnn-3", "batik-mobilenet-3", "batik-mobilenet-20", "batik-best-3", "batik-best-20", "judge-mnist"}
 MEASURED = {
     "generator": {"fid", "kid", "precision", "recall", "memorised", "generated", "real", "reference", "parameters"},
     "classifier": {"accuracy", "accuracy_low", "accuracy_high", "top3", "macro_f1", "ece", "images", "parameters"},

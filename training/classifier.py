@@ -54,12 +54,19 @@ class Predictions:
     Attributes:
         indices: positions in the data set.
         labels: the true class numbers, (n,).
-        probabilities: (n, classes), rows summing to 1.
+        logits: (n, views, classes).
+        temperature: divides the logits of every view.
     """
 
     indices: list[int]
     labels: Tensor
-    probabilities: Tensor
+    logits: Tensor
+    temperature: float = 1.0
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(n, classes), the mean over the views, rows summing to 1."""
+        return (self.logits / self.temperature).softmax(2).mean(1)
 
     @property
     def accuracy(self) -> float:
@@ -73,7 +80,8 @@ class Predictions:
 
 def squares(data: PictureSet, recipe: ClassifierRecipe) -> PictureSet:
     """The same set with every picture as the network takes it: one uint8 tensor (n, views, channels, size, size)."""
-    size, channels, views, close = recipe.resolution, recipe.channels, recipe.views, recipe.close
+    size, channels, close = recipe.resolution, recipe.channels, recipe.close
+    views = max(recipe.views, recipe.train_views)
     if isinstance(data.pictures, Tensor) and views == 1 and data.pictures.shape[1:] == (channels, size, size):
         return replace(data, pictures=data.pictures[:, None])
     images = (Image.fromarray(p[0].numpy() if len(p) == 1 else p.permute(1, 2, 0).numpy()) for p in data.pictures)
@@ -81,8 +89,43 @@ def squares(data: PictureSet, recipe: ClassifierRecipe) -> PictureSet:
 
 
 def open_for(recipe: ClassifierRecipe, source: str | None = None) -> PictureSet:
-    """The recipe's pictures, or those of another ``source``, as its network takes them."""
-    return squares(open_source(source or recipe.source, recipe.resolution, recipe.channels), recipe)
+    """The recipe's pictures and then its extra ones, or those of another ``source``, as its network takes them."""
+    data = squares(opened(recipe, source or recipe.source), recipe)
+    if source is None and recipe.extra:
+        return joined(data, squares(few(opened(recipe, recipe.extra), recipe.extra_most), recipe))
+    return data
+
+
+def opened(recipe: ClassifierRecipe, source: str) -> PictureSet:
+    """The pictures of a source, no larger than the recipe's views have a use for."""
+    return open_source(source, recipe.opened or recipe.resolution, recipe.channels)
+
+
+def few(data: PictureSet, most: int) -> PictureSet:
+    """Of each class at most ``most`` pictures, evenly spaced."""
+    chosen: list[int] = []
+    for number in range(len(data.classes)):
+        mine = (data.labels == number).nonzero()[:, 0]
+        spaced = torch.linspace(0, len(mine) - 1, min(most, len(mine))).long()
+        chosen += mine[spaced].tolist()
+    pictures, names = [data.pictures[i] for i in chosen], [data.names[i] for i in chosen]
+    return replace(data, pictures=pictures, labels=data.labels[chosen], names=names)
+
+
+def joined(own: PictureSet, more: PictureSet) -> PictureSet:
+    """Two sets of equal squares as one. ``more`` is for training only; its labels are renumbered by name.
+
+    Raises:
+        ValueError: for a class that ``own`` does not have.
+    """
+    numbers = torch.tensor([own.classes.index(name) for name in more.classes])
+    return replace(
+        own,
+        pictures=torch.cat([own.pictures, more.pictures]),
+        labels=torch.cat([own.labels, numbers[more.labels]]),
+        names=own.names + more.names,
+        extra=len(more),
+    )
 
 
 class ClassifierTrainer:
@@ -114,11 +157,14 @@ class ClassifierTrainer:
                 self.network.second.load_state_dict(efficientnet_features())
         self.network.to(self.device, memory_format=torch.channels_last)
         self.bank = FeatureBank(self) if recipe.passes else None
-        self.optimizer = torch.optim.Adam(trained_parameters(self.network), recipe.rate, weight_decay=recipe.decay)
+        self.optimizer = self.build_optimizer()
         self.step = 0
         self.seconds = 0.0
         # Since the last line of metrics: sum of losses, right answers, pictures.
         self.tally = [0.0, 0, 0]
+
+    def build_optimizer(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(trained_parameters(self.network), self.recipe.rate)
 
     @property
     def pictures_per_step(self) -> int:
@@ -187,17 +233,17 @@ class ClassifierTrainer:
         data = data or self.data
         if self.bank:
             features = self.bank[CLEAN] if own else self.bank.of(data)
-        labels, probabilities = [], []
+        labels, found = [], []
         for start in range(0, len(indices), CHUNK):
             part = list(indices[start : start + CHUNK])
             with self.accelerator.autocast():
                 if self.bank:
-                    logits = self.network.head(features[part].flatten(0, 1).to(self.device))
+                    logits = self.network.head(features[part, : self.recipe.views].flatten(0, 1).to(self.device))
                 else:
                     logits = self.network(self.ready(data.pictures[part].flatten(0, 1)))
-            probabilities.append(logits.float().softmax(1).cpu().unflatten(0, (len(part), -1)).mean(1))
+            found.append(logits.float().cpu().unflatten(0, (len(part), -1)))
             labels.append(data.labels[part] if data.labels is not None else torch.full((len(part),), -1))
-        return Predictions(list(indices), torch.cat(labels), torch.cat(probabilities))
+        return Predictions(list(indices), torch.cat(labels), torch.cat(found))
 
     # The whole run ----------------------------------------------------------------------------------------------
 
@@ -281,20 +327,20 @@ class FeatureBank:
 
     def __getitem__(self, number: int) -> Tensor:
         if number not in self.passes:
-            self.passes[number] = self.kept(self.trainer.data, self.key, number)
+            self.passes[number] = torch.cat([self.kept(part, number) for part in parted(self.trainer.data)])
         return self.passes[number]
 
     def of(self, data: PictureSet) -> Tensor:
         """Features (n, views, size) of pictures that are not the trainer's own, as they are."""
-        return self.kept(data, self.key_of(data), CLEAN)
+        return self.kept(data, CLEAN)
 
     def key_of(self, data: PictureSet) -> str:
         pixels = hashlib.sha256(data.pictures.contiguous().numpy().tobytes())
         return hashlib.sha256(self.text.encode() + pixels.digest()).hexdigest()[:20]
 
-    def kept(self, data: PictureSet, key: str, number: int) -> Tensor:
+    def kept(self, data: PictureSet, number: int) -> Tensor:
         """One pass over ``data``, from the cache folder or computed and put there."""
-        file = cache_folder() / "features" / f"{key}-{number}.safetensors"
+        file = cache_folder() / "features" / f"{self.key_of(data)}-{number}.safetensors"
         if not file.exists():
             computed = self.compute(data, number)
             with atomic(file) as path:
@@ -322,6 +368,12 @@ class FeatureBank:
                 features = torch.cat([frozen.embed(trainer.ready(part)).float().cpu() for part in parts])
             found.append(features.unflatten(0, (count, views)) if number == CLEAN else features)
         return torch.cat(found)
+
+
+def parted(data: PictureSet) -> list[PictureSet]:
+    """A recipe's own pictures and, where there are any, its extra ones: several recipes share either."""
+    own = len(data) - data.extra
+    return [PictureSet(part) for part in (data.pictures[:own], data.pictures[own:]) if len(part)]
 
 
 def fused(net: nn.Module) -> nn.Module:

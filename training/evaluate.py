@@ -19,17 +19,17 @@ from torchvision.transforms.functional import to_pil_image
 
 from gan import catalog
 from gan.card import write_card
-from gan.checkpoint import WEIGHTS, read_config
+from gan.checkpoint import WEIGHTS, read_config, write_config
 from gan.errors import DataError, RunError
 from gan.files import atomic
 from training import rejection
-from training.classifier import CLEAN, ClassifierTrainer, Predictions, open_for, squares
+from training.classifier import ClassifierTrainer, Predictions, open_for, opened, squares
 from training.data.pictures import PictureSet
 from training.data.sources import open_source
-from training.folds import cross_validate
+from training.folds import at_large, cross_validate, groups_of
 from training.recipes import RECIPES, ClassifierRecipe
 from training.runs import Run
-from training.scores import accuracy, auroc, classifier_figures, confusion
+from training.scores import accuracy, auroc, classifier_figures, confusion, fit_temperature, sure_figures
 
 SAMPLES = 2000
 DIGIT_JUDGE = "judge-mnist"
@@ -38,6 +38,8 @@ DIGIT_SAMPLES = 10_000
 TAUGHT = 60_000
 MOTIF_JUDGE = "judge-batik"
 MOTIFS = "batik-gan"
+# An answer less likely than this is more likely wrong than right.
+UNSURE_BELOW = 0.5
 
 
 def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
@@ -173,12 +175,17 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         data = open_for(recipe, recipe.test)
         # Test sets hold pictures of the network's own size: one view each.
         probabilities = torch.cat([model.probabilities(part.flatten(0, 1)) for part in data.pictures.split(250)])
-        found = Predictions(list(range(len(data))), data.labels, probabilities)
+        found = Predictions(list(range(len(data))), data.labels, probabilities.log()[:, None])
         figures |= {"folds": 0, "reference": data.description}
     else:
         parts, found, runs = cross_validated(recipe)
         figures |= {"folds": recipe.folds, **parts}
         write_curves(folder / "history.csv", runs)
+        if recipe.calibrate:
+            figures |= sure_figures(found.labels, found.probabilities, UNSURE_BELOW)
+            doubtful = figures["accuracy_unsure"] < UNSURE_BELOW
+            settings = {"temperature": parts["temperature"], "unsure_below": UNSURE_BELOW if doubtful else 0.0}
+            write_config(folder, {**config, **settings})
     figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
     write_confusion(folder / "confusion.csv", confusion(found.labels, found.probabilities), model.classes)
     return {**figures, **history_end(folder), "parameters": model.parameters}
@@ -196,6 +203,7 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
     ``not_batik_auroc`` is the worst source's. Batik is shrunk to the source's side first.
     """
     outside = others(recipe)
+    large = None
     separations: dict[str, list[float]] = {name: [] for name in outside}
     predictions, accuracies, runs, description = [], [], [], ""
     for trainer in cross_validate(recipe):
@@ -204,7 +212,10 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
         found = trainer.predict(trainer.held)
         predictions.append(found)
         accuracies.append(accuracy(found.labels, found.probabilities))
-        fitted = rejection.fit(trainer.bank[CLEAN][trainer.chosen]) if rejection.learnable(recipe) else None
+        fitted = None
+        if recipe.at_large:
+            large = large or at_large(trainer)
+            fitted = rejection.fit(without(trainer, *large))
         held = set(trainer.held)
         for name, (positions, batik, strangers) in outside.items():
             mine = [at for at, position in enumerate(positions) if position in held]
@@ -222,7 +233,27 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
     if figures:
         parts |= {f"not_batik_{name.partition(':')[0].replace('-', '_')}": value for name, value in figures.items()}
         parts["not_batik_auroc"] = min(figures.values())
+    if recipe.calibrate:
+        whole = joined(predictions)
+        parts["temperature"] = fit_temperature(whole.labels, whole.logits)
+        predictions = calibrated(predictions)
     return parts, joined(predictions), runs
+
+
+def without(trainer: ClassifierTrainer, features: Tensor, groups: list[int]) -> Tensor:
+    """Those of some pictures' features (n, views, d) that are in no near-duplicate group of a held picture."""
+    own = groups_of(trainer.recipe, trainer.data)
+    alike = {own[i] for i in trainer.held}
+    return features[[i for i, group in enumerate(groups) if group not in alike]]
+
+
+def calibrated(parts: Sequence[Predictions]) -> list[Predictions]:
+    """Each fold's predictions at the temperature that suits the other folds best: none is measured on what it fits."""
+    found = []
+    for i, part in enumerate(parts):
+        rest = joined([*parts[:i], *parts[i + 1 :]])
+        found.append(replace(part, logits=part.logits / fit_temperature(rest.labels, rest.logits)))
+    return found
 
 
 def others(recipe: ClassifierRecipe) -> dict[str, tuple[list[int], PictureSet, PictureSet]]:
@@ -231,10 +262,11 @@ def others(recipe: ClassifierRecipe) -> dict[str, tuple[list[int], PictureSet, P
     Both shrunk to the source's side and seen as the recipe sees pictures.
     """
     found = {}
-    data = open_source(recipe.source, recipe.resolution, recipe.channels)
+    recipe = replace(recipe, train_views=0)
+    data = opened(recipe, recipe.source)
     for source, side in rejection.SOURCES.items():
         try:
-            strangers = open_source(source, side or recipe.resolution, recipe.channels)
+            strangers = open_source(source, side or recipe.opened or recipe.resolution, recipe.channels)
         except DataError:
             continue
         batik = squares(rejection.shrunk(data, side), recipe)
@@ -247,7 +279,7 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     indices = [i for part in parts for i in part.indices]
     order = torch.tensor(indices).argsort()
     labels = torch.cat([part.labels for part in parts])[order]
-    return Predictions(sorted(indices), labels, torch.cat([part.probabilities for part in parts])[order])
+    return Predictions(sorted(indices), labels, torch.cat([part.logits for part in parts])[order])
 
 
 def write_confusion(path: Path, table: Tensor, classes: list[str]) -> None:

@@ -113,7 +113,6 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         RunError: when nothing has been saved yet.
     """
     from training.classifier import open_for
-    from training.rejection import learnable
     from training.start import from_json
 
     state = run.load_state()
@@ -141,9 +140,10 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         },
         "step": state["step"],
         "source": recipe["source"],
+        "extra": recipe["extra"],
     }
     save(target, state["network"], config)
-    if learnable(from_json(ClassifierRecipe, recipe)):
+    if recipe["at_large"]:
         write_rejection(run, target)
     write_history(run, target / "history.csv", state["step"])
     return target
@@ -153,16 +153,13 @@ def write_rejection(run: Run, target: Path) -> None:
     """``rejection.safetensors``, which tells batik from other pictures, out of the training's frozen features."""
     from safetensors.torch import save_file
 
-    from training.classifier import CLEAN
-    from training.folds import groups_of
+    from training.folds import at_large
     from training.rejection import with_threshold
     from training.start import prepare
 
-    trainer = prepare(run.folder)
-    features = trainer.bank[CLEAN][trainer.chosen]
-    groups = groups_of(trainer.recipe, trainer.data)
+    features, groups = at_large(prepare(run.folder))
     with atomic(target / REJECTION) as path:
-        save_file(with_threshold(features, [groups[i] for i in trainer.chosen]), path)
+        save_file(with_threshold(features, groups), path)
 
 
 def write_history(run: Run, path: Path, last: int) -> None:

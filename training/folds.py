@@ -25,6 +25,7 @@ from training.data.pictures import PictureSet, mix
 from training.data.sources import open_source
 from training.recipes import ClassifierRecipe
 from training.runs import Run
+from training.start import classifier_trainer
 from training.weights import mobilenet_features
 
 # These share cloths: a chain of near-duplicates may lead from one picture to another through the other folder.
@@ -77,7 +78,7 @@ def groups_of(recipe: ClassifierRecipe, data: PictureSet) -> list[int]:
     By hashes and by what a frozen MobileNetV2 sees, which also finds a cloth cut or photographed anew. Comparing two
     thousand files takes two minutes: the answer is kept in the cache folder.
     """
-    base = recipe.source.partition(":")[0]
+    base, extra = (source.partition(":")[0] for source in (recipe.source, recipe.extra))
     if base not in BATIK:
         return duplicates.duplicate_groups(open_source(recipe.source, recipe.resolution, recipe.channels).pictures)
     root = settings.data_folder()
@@ -92,7 +93,8 @@ def groups_of(recipe: ClassifierRecipe, data: PictureSet) -> list[int]:
         with atomic(cache) as path:
             path.write_text(json.dumps(duplicates.duplicate_groups(files, whole_features(files))))
     by_name = dict(zip(names, json.loads(cache.read_text()), strict=True))
-    return [by_name[f"{base}/{name}"] for name in data.names]
+    own = len(data.names) - data.extra
+    return [by_name[f"{base if i < own else extra}/{name}"] for i, name in enumerate(data.names)]
 
 
 @torch.no_grad()
@@ -112,21 +114,31 @@ def whole_features(files: Sequence[Path]) -> Tensor:
     return found
 
 
+def at_large(trainer: ClassifierTrainer) -> tuple[Tensor, list[int]]:
+    """Frozen features (n, views, d) of batik of all kinds, and the pictures' near-duplicate groups."""
+    recipe = replace(trainer.recipe, source=trainer.recipe.at_large, extra="")
+    data = open_for(recipe)
+    return trainer.bank.of(data)[:, : recipe.views], groups_of(recipe, data)
+
+
 def cross_validate(recipe: ClassifierRecipe) -> Iterator[ClassifierTrainer]:
     """Train the recipe once for each fold, without that fold's pictures, and give the trained trainers in turn.
 
-    Each is a run of its own under the runs folder, so that an interrupted evaluation goes on where it stopped and a
-    finished fold is not trained again.
+    Extra pictures are never held, and not trained on where a near-duplicate is. Each is a run of its own under the runs
+    folder, so that an interrupted evaluation goes on where it stopped and a finished fold is not trained again.
     """
     data = open_for(recipe)
-    folds = stratified_folds(data.labels.tolist(), groups_of(recipe, data), recipe.folds, recipe.seed)
+    own = len(data) - data.extra
+    groups = groups_of(recipe, data)
+    folds = stratified_folds(data.labels[:own].tolist(), groups[:own], recipe.folds, recipe.seed)
     key = hashlib.sha256(json.dumps([asdict(replace(recipe, about="")), data.names, folds]).encode()).hexdigest()[:8]
     root = settings.runs_folder() / f"{recipe.name}-folds-{key}"
     for fold in range(recipe.folds):
         run = Run(root / str(fold))
         if not (run.folder / "run.json").exists():
-            chosen = [i for i, at in enumerate(folds) if at != fold]
-            run.create(recipe, chosen=chosen, held=[i for i, at in enumerate(folds) if at == fold])
-        trainer = ClassifierTrainer(recipe, run, data)
+            held = [i for i, at in enumerate(folds) if at == fold]
+            alike = {groups[i] for i in held}
+            run.create(recipe, chosen=[i for i in range(len(data)) if groups[i] not in alike], held=held)
+        trainer = classifier_trainer(recipe, run, data)
         trainer.train()
         yield trainer

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gan.classify import batik_score
 from training.data.pictures import PictureSet
-from training.recipes import ClassifierRecipe
 from training.scores import auroc
 
 COMPONENTS = 32
@@ -20,11 +19,6 @@ SOURCES = {"bukan-batik": None, "cifar10:test": 32, "anime-faces": 64}
 AT_MOST = 100
 # The share of batik that may be turned away.
 LOST = 0.02
-
-
-def learnable(recipe: ClassifierRecipe) -> bool:
-    """Whether a recipe has frozen features of batik at large: a few motifs alone would turn the others away."""
-    return bool(recipe.passes) and ":" not in recipe.source
 
 
 def fit(features: Tensor, components: int = COMPONENTS) -> dict[str, Tensor]:

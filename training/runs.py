@@ -115,7 +115,8 @@ class Run:
         try:
             with safe_open(self.state_file, "pt") as stored:
                 shape = json.loads(stored.metadata()["shape"])
-            return unflatten(load_file(self.state_file), shape)
+            # Where a tensor lies in the file decides how sums over it round: copies lie as those of a fresh run do.
+            return unflatten({key: tensor.clone() for key, tensor in load_file(self.state_file).items()}, shape)
         except Exception as error:
             raise RunError("error.run.state", file=self.state_file, detail=error) from error
 

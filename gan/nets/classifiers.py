@@ -7,6 +7,8 @@ features can be computed once and kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -83,37 +85,71 @@ class MobileNetClassifier(nn.Module):
         return self.head(self.embed(x))
 
 
-class OneLength(nn.Module):
-    """Scales every row to the same Euclidean length."""
+class Standardise(nn.Module):
+    """Brings blocks of features to one footing: each feature to mean 0 and deviation 1, then each block to length 1.
 
-    def __init__(self, length: float) -> None:
+    The statistics are no parameters; :meth:`fit` takes them from the training pictures.
+
+    Args:
+        widths: of the blocks that lie side by side in a row.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.length = length
+        self.widths = list(widths)
+        self.register_buffer("mean", torch.zeros(sum(widths)))
+        self.register_buffer("scale", torch.ones(sum(widths)))
+
+    def fit(self, rows: Tensor) -> None:
+        """Take mean and deviation from rows (n, sum of the widths)."""
+        self.mean.copy_(rows.mean(0))
+        # A feature that hardly varies is noise: it must not be blown up.
+        for mine, part in zip(self.scale.split(self.widths), rows.std(0).split(self.widths), strict=True):
+            mine.copy_(part + 1e-3 * part.mean() + 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.length * nn.functional.normalize(x, dim=-1)
+        blocks = ((x - self.mean) / self.scale).split(self.widths, dim=-1)
+        return torch.cat([nn.functional.normalize(block, dim=-1) for block in blocks], dim=-1)
+
+
+def statistics(maps: Tensor) -> Tensor:
+    """(n, d, rows, columns) -> (n, 2d): each channel's mean and deviation over the places."""
+    places = maps.flatten(2)
+    # The root's slope at 0 is infinite, and a channel may well be silent everywhere.
+    return torch.cat([places.mean(2), (places.var(2, correction=0) + 1e-8).sqrt()], dim=1)
+
+
+def described(layers: Iterable[nn.Module], x: Tensor, stages: Sequence[int]) -> Tensor:
+    """What a stack of layers makes of ``x``: its last output, pooled, then the :func:`statistics` of some stages."""
+    found = {}
+    for i, layer in enumerate(layers):
+        x = layer(x)
+        if i in stages:
+            found[i] = statistics(x)
+    return torch.cat([x.mean((2, 3)), *(found[i] for i in stages)], dim=1)
 
 
 class PairClassifier(MobileNetClassifier):
-    """MobileNetV2 and EfficientNet-Lite0 side by side, both frozen, under one linear layer. 5.6 M parameters.
+    """MobileNetV2 and EfficientNet-Lite2 (Tan and Le 2019) side by side, both frozen, under one linear layer.
 
-    Their errors differ, so that together they tell more than either. The head standardises the 2,560 pooled features,
-    brings every picture's to one length and is linear: with thirty pictures a class, more of it would learn them by
-    heart.
+    Their errors differ, so that together they tell more than either. Batik is texture: beside each network's last
+    feature map, pooled, stand the means and deviations of the channels of two earlier stages (as style is described by
+    Huang and Belongie, ICCV 2017). The head standardises these ten blocks and is linear: with thirty pictures a class,
+    more of it would learn them by heart. 7.1 M parameters for twenty classes.
     """
 
-    embedding = 2560
+    # Of either network: the last map pooled, then mean and deviation at a 32nd and at a 16th of the input's side.
+    widths = (1280, 320, 320, 96, 96, 1280, 352, 352, 120, 120)
+    embedding = sum(widths)
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__(classes)
         import timm
 
-        self.second = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).requires_grad_(False)
-        self.head = nn.Sequential(
-            nn.BatchNorm1d(self.embedding, affine=False), OneLength(10.0), nn.Linear(self.embedding, classes)
-        )
-        nn.init.zeros_(self.head[2].weight)
-        nn.init.zeros_(self.head[2].bias)
+        self.second = timm.create_model("tf_efficientnet_lite2", pretrained=False, num_classes=0).requires_grad_(False)
+        self.head = nn.Sequential(Standardise(self.widths), nn.Linear(self.embedding, classes))
+        nn.init.zeros_(self.head[1].weight)
+        nn.init.zeros_(self.head[1].bias)
         # From ImageNet's mean and deviation, which the first network expects, to [-1, 1], which the second does.
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         self.register_buffer("gain", (std / 0.5).view(3, 1, 1), persistent=False)
@@ -126,9 +162,16 @@ class PairClassifier(MobileNetClassifier):
             self.second.eval()
         return self
 
+    def stages(self) -> list[nn.Module]:
+        """Whose outputs the heat map reads: the last stage of either network before its final 1×1 convolution."""
+        return [self.features[17], self.second.blocks[6]]
+
     def embed(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) normalised with ImageNet's mean and deviation -> (n, 2560), the frozen part."""
-        return torch.cat([super().embed(x), self.second(x * self.gain + self.offset)], dim=1)
+        """(n, 3, h, w) normalised with ImageNet's mean and deviation -> (n, 4336), the frozen part."""
+        net = self.second
+        layers = [net.conv_stem, net.bn1, *net.blocks, net.conv_head, net.bn2]
+        second = described(layers, x * self.gain + self.offset, (8, 6))
+        return torch.cat([described(self.features, x, (17, 13)), second], dim=1)
 
 
 class DigitJudge(nn.Module):

@@ -55,7 +55,7 @@ def explain(model: str, photo: str) -> Explanation:
     return catalog.load(model).explain(Path(photo))
 
 
-def classify(photo: str | None, model: str = "batik-mobilenet-20") -> dict[str, float]:
+def classify(photo: str | None, model: str = "batik-best-20") -> dict[str, float]:
     """Every label of the model with its probability, best first, for the picture file at ``photo``.
 
     Raises:

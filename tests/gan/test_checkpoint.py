@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gan import CantingError, catalog
-from gan.card import card
+from gan.card import card, confused
 from gan.checkpoint import load_folder, save
 from gan.errors import CheckpointError
 from gan.nets.dense import DenseGenerator
@@ -146,3 +146,8 @@ def test_the_card_shows_figures_data_and_limits(folder: Path) -> None:
     assert text.startswith("---\n") and "license: apache-2.0" in text
     for part in ("300.2", "1,000", "python -m training evaluate small", "CIFAR-10 (JPEG)", "## Limits", "## Licence"):
         assert part in text
+
+
+def test_a_card_names_the_most_frequent_mistakes(tmp_path):
+    (tmp_path / "confusion.csv").write_text("true \\ predicted,a,b\na,7,1\nb,3,0\n")
+    assert confused(tmp_path / "confusion.csv") == "- b taken for a: 3 of 3\n- a taken for b: 1 of 8"

@@ -169,3 +169,9 @@ def test_the_overlay_glows_where_it_is_hot_and_is_grey_where_it_is_cold():
     assert shown.shape == (100, 200, 3)
     assert np.ptp(shown[50, 20]) <= 1 and shown[50, 180, 0] > shown[50, 180, 2]
     assert shown[50, 180].sum() > 2 * shown[50, 20].sum()
+
+
+def test_views_beyond_five_close_ones_are_as_wide_as_the_short_side():
+    boxes = squares(300, 200, 8, 0.7)
+    assert boxes[:5] == squares(300, 200, 5, 0.7)
+    assert boxes[5:] == [(0, 0, 200, 200), (50, 0, 250, 200), (100, 0, 300, 200)]

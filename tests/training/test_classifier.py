@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.training.conftest import training_process, wait_for
 from training.augment import augmented, draw_matrix
 from training.classifier import CLEAN, ClassifierTrainer, fused, open_for
 from training.data.pictures import PictureSet
+from training.linear import LinearTrainer
 from training.loop import Stopped
 from training.recipes import RECIPES, ClassifierRecipe
 from training.runs import Run
@@ -239,3 +241,56 @@ def test_folding_the_batch_norms_changes_nothing(name):
     with torch.no_grad():
         before = network.embed(x)
         assert torch.allclose(fused(network).embed(x), before, rtol=1e-3, atol=1e-4 * before.abs().max().item())
+
+
+def linear_recipe(root: Path, **changes) -> ClassifierRecipe:
+    """Two frozen networks under a linear layer; trained on more views than answered from."""
+    frozen = frozen_recipe(root)
+    linear = {"network": "mobilenet-efficientnet", "solver": "lbfgs", "decay": 1e-4, "smoothing": 0.1, "passes": 1}
+    return dataclasses.replace(frozen, **linear, views=1, train_views=3, steps=12, save_every=5, **changes)
+
+
+def test_a_linear_layer_stopped_and_resumed_equals_left_alone(tmp_path):
+    recipe = linear_recipe(tmp_path)
+    alone, stopped = (started(recipe, tmp_path / name) for name in ("alone", "stopped"))
+    LinearTrainer(recipe, alone).train()
+
+    def stop(trainer, _):
+        if trainer.step == 7:
+            raise Stopped
+
+    LinearTrainer(recipe, stopped).train(stop)
+    assert stopped.load_state()["step"] == 7
+    LinearTrainer(recipe, stopped).train()
+    assert_same(alone, stopped)
+    losses = [line["loss"] for line in alone.metrics()]
+    assert losses == sorted(losses, reverse=True), "every iteration of a convex loss lowers it"
+
+
+def test_a_linear_layer_learns_from_what_is_chosen_alone(tmp_path):
+    recipe = linear_recipe(tmp_path)
+    held = [0, 4, 9, 13]
+    facts = {"chosen": [i for i in range(18) if i not in held], "held": held}
+    trainer = LinearTrainer(recipe, started(recipe, tmp_path / "run", **facts))
+    assert trainer.rows.shape == (14 * 3, trainer.network.embedding)
+    assert torch.allclose(trainer.rows.norm(dim=1), torch.full((42,), 10.0**0.5), atol=1e-3), "ten blocks of length 1"
+    trainer.train()
+    predicted = trainer.predict(held)
+    assert predicted.logits.shape == (4, 1, 2)
+    with torch.no_grad():
+        direct = trainer.network(trainer.ready(trainer.data.pictures[held, 0])).softmax(1)
+    assert torch.allclose(predicted.probabilities, direct, atol=0.02)
+
+
+def test_extra_pictures_are_renumbered_by_name_and_every_class_weighs_the_same(tmp_path):
+    recipe = linear_recipe(tmp_path)
+    more = tmp_path / "more"
+    stripes(more)
+    shutil.rmtree(more / "across")
+    recipe = dataclasses.replace(recipe, extra=str(more), extra_most=5)
+    data = open_for(recipe)
+    assert (len(data), data.extra) == (23, 5)
+    assert data.labels[18:].tolist() == [1] * 5 and data.classes == ["across", "along"]
+    trainer = LinearTrainer(recipe, started(recipe, tmp_path / "run"), data)
+    assert trainer.weights[trainer.targets == 0].sum() == pytest.approx(0.5)
+    assert trainer.weights.sum() == pytest.approx(1)

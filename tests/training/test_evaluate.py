@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 
@@ -16,10 +17,11 @@ from training import evaluate as module
 from training.classifier import Predictions
 from training.data.pictures import PictureSet
 from training.data.sources import open_source
-from training.evaluate import evaluate, joined, spread
+from training.evaluate import calibrated, evaluate, joined, spread
 from training.export import export_run
 from training.recipes import ClassifierRecipe
 from training.runs import Run
+from training.scores import fit_temperature
 from training.start import prepare
 
 
@@ -62,6 +64,8 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
         folds=3,
         batch=8,
         rate=3e-3,
+        at_large="motifs",
+        calibrate=True,
         steps=30,
     )
     monkeypatch.setitem(module.RECIPES, "motifs", recipe)
@@ -75,6 +79,10 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
     assert figures["accuracy_worst_fold"] <= figures["accuracy"] <= figures["accuracy_best_fold"]
     assert 0 <= figures["not_batik_auroc"] == figures["not_batik_others"] <= 1
     assert (folder / "rejection.safetensors").is_file()
+    config = json.loads((folder / "config.json").read_text())
+    assert config["temperature"] == pytest.approx(figures["temperature"], abs=1e-5)
+    assert config["unsure_below"] == (0.5 if figures["accuracy_unsure"] < 0.5 else 0)
+    assert 0 <= figures["sure"] <= 1
     assert figures["parameters"] == 2_388_227 and figures["steps"] == 30
     assert json.loads((folder / "metrics.json").read_text()) == figures
     weights = (folder / "model.safetensors").read_bytes()
@@ -192,14 +200,27 @@ def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
 
 
 def test_folds_are_joined_in_the_order_of_the_data():
-    probabilities = torch.eye(4)
+    logits = torch.eye(4)[:, None]
     parts = [
-        Predictions([3, 0], torch.tensor([3, 0]), probabilities[[3, 0]]),
-        Predictions([1, 2], torch.tensor([1, 2]), probabilities[[1, 2]]),
+        Predictions([3, 0], torch.tensor([3, 0]), logits[[3, 0]]),
+        Predictions([1, 2], torch.tensor([1, 2]), logits[[1, 2]]),
     ]
     whole = joined(parts)
     assert whole.indices == [0, 1, 2, 3] and whole.labels.tolist() == [0, 1, 2, 3]
-    assert torch.equal(whole.probabilities, probabilities)
+    assert torch.equal(whole.logits, logits)
+    assert torch.allclose(whole.probabilities, logits[:, 0].softmax(1))
+
+
+def test_a_fold_is_calibrated_on_the_others():
+    logits, labels = torch.tensor([[4.0, 0.0]] * 8)[:, None], torch.tensor([0] * 6 + [1] * 2)
+    parts = [Predictions(list(range(i, i + 4)), labels[i : i + 4], logits[i : i + 4]) for i in (0, 4)]
+    certain, doubtful = calibrated(parts)
+    # The first four are all right, and so the last four are sharpened; these are right half of the time.
+    assert doubtful.logits.max() > 4 > certain.logits.max()
+    whole = joined(parts)
+    temperature = fit_temperature(whole.labels, whole.logits)
+    shares = dataclasses.replace(whole, temperature=temperature).probabilities
+    assert shares[:, 0].mean().item() == pytest.approx(0.75, abs=0.02)
 
 
 def test_large_references_are_spread_evenly():

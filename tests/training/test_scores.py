@@ -56,3 +56,10 @@ def test_no_figure_depends_on_the_order_of_the_pictures(count, classes, seed):
     assert 0 <= figures["accuracy_low"] <= figures["accuracy"] <= figures["accuracy_high"] <= 1
     assert figures["accuracy"] <= figures["top3"] <= 1
     assert 0 <= figures["macro_f1"] <= 1 and 0 <= figures["ece"] <= 1
+
+
+def test_sure_answers_are_counted_and_judged_apart():
+    probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.6, 0.4]])
+    found = scores.sure_figures(torch.tensor([0, 1, 0, 0]), probabilities, 0.7)
+    assert found == {"sure": 0.5, "accuracy_sure": 0.5, "accuracy_unsure": 0.5}
+    assert scores.sure_figures(torch.tensor([0]), probabilities[:1], 0.5)["accuracy_unsure"] == 0

@@ -20,6 +20,7 @@ class PictureSet:
         classes: the classes' names, in the order of their numbers.
         names: file names, one a picture, where there are files.
         description: where the pictures come from, for the model card.
+        extra: how many of the last pictures are for training only.
     """
 
     pictures: Sequence[Tensor] | Tensor
@@ -27,6 +28,7 @@ class PictureSet:
     classes: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     description: str = ""
+    extra: int = 0
 
     def __len__(self) -> int:
         return len(self.pictures)
