@@ -438,6 +438,7 @@ RECIPES = {
         replace(
             batik_classifier("judge-batik", "batik-gan", steps=600),
             report="–",
+            at_large="",
             about="Tells Parang, Kawung and Megamendung apart, only to measure what generators make of them.",
         ),
         ClassifierRecipe(
