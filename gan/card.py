@@ -38,8 +38,9 @@ LIMITS = {
     "method rather than the best that can be done.",
     "R3": "It knows only the classes listed and was trained on a few dozen pictures of each. It answers with one of "
     "them whatever it is shown: a low probability means that it does not know.",
-    "R4": "Objects cannot be made out: a dense network without convolutions learns colours and rough layout only. It "
-    "is kept to show the report's method.",
+    "R4": "Shapes and colours are those of photographs, but objects can hardly be named: it had minutes of training.",
+    "dense": "Objects cannot be made out: a dense network without convolutions learns colours and rough layout only. "
+    "It is kept to show the report's method.",
     "R5": "Strokes of single samples can break or blur.",
     "": "It serves to measure other models.",
 }
@@ -113,7 +114,8 @@ def card(folder: Path) -> str:
         parts.append("## Figures\n\n" + table(metrics))
     if not generator and (folder / CONFUSION).is_file():
         parts.append("## What it confuses\n\n" + confused(folder / CONFUSION))
-    parts.append("## Limits\n\n" + LIMITS.get(str(config.get("report", "")), LIMITS[""]))
+    limits = LIMITS.get(config["network"]) or LIMITS.get(str(config.get("report", "")), LIMITS[""])
+    parts.append("## Limits\n\n" + limits)
     parts.append("## Licence\n\n" + licence(source, generator))
     return "\n\n".join(parts) + "\n"
 
