@@ -21,7 +21,7 @@ LIMITS = {
     "first picture after that, nothing loaded yet": 5.0,
     "16 batik at 256², model loaded": 0.4,
     "ten digits": 0.1,
-    "one classification, MobileNetV2, 12-megapixel JPEG": 0.5,
+    "one classification, two networks, 12-megapixel JPEG": 0.5,
     "the same with its heat map, as the page shows it": 1.0,
     "resident memory after using every tab (GB)": 2.0,
 }
