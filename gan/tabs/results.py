@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas
 
 # Columns and rows of a model's picture by the side of its samples; ten classes stand in a row of ten.
-FEW, MANY, CLASSES = (4, 2), (8, 4), (10, 5)
+FEW, MANY, CLASSES = (4, 2), (8, 3), (10, 5)
 TILE = 192
 MOMENTS = 8
 READABLE_CLASSES = 5
