@@ -224,7 +224,7 @@ def batik_classifier(name: str, source: str, steps: int) -> ClassifierRecipe:
     )
 
 
-def batik_best(name: str, source: str, extra: str = "") -> ClassifierRecipe:
+def batik_best(name: str, source: str) -> ClassifierRecipe:
     """A linear layer on what two frozen networks see, the textures of their middle stages included."""
     return replace(
         batik_classifier(name, source, steps=40),
@@ -237,7 +237,6 @@ def batik_best(name: str, source: str, extra: str = "") -> ClassifierRecipe:
         solver="lbfgs",
         smoothing=0.1,
         decay=3e-4,
-        extra=extra,
         save_every=20,
         about="MobileNetV2 and EfficientNet-Lite2, both frozen, with the textures of their middle stages, under a "
         "linear layer. Views, features and decay were chosen on the folds of other seeds than the one measured on.",

@@ -119,19 +119,25 @@ def test_killed_and_resumed_equals_left_alone(tmp_path):
     assert_same(alone, killed)
 
 
-def test_stopped_with_kept_features_and_resumed_equals_left_alone(tmp_path):
-    recipe = frozen_recipe(tmp_path)
-    alone, stopped = (started(recipe, tmp_path / name) for name in ("alone", "stopped"))
-    ClassifierTrainer(recipe, alone).train()
+def assert_resumes(trainer_class, recipe: ClassifierRecipe, root: Path, at: int) -> Run:
+    """Stopped after step ``at`` and resumed, a training equals one left alone, whose run is returned."""
+    alone, stopped = (started(recipe, root / name) for name in ("alone", "stopped"))
+    trainer_class(recipe, alone).train()
 
     def stop(trainer, _):
-        if trainer.step == 11:
+        if trainer.step == at:
             raise Stopped
 
-    ClassifierTrainer(recipe, stopped).train(stop)
-    assert stopped.load_state()["step"] == 11
-    ClassifierTrainer(recipe, stopped).train()
+    trainer_class(recipe, stopped).train(stop)
+    assert stopped.load_state()["step"] == at
+    trainer_class(recipe, stopped).train()
     assert_same(alone, stopped)
+    return alone
+
+
+def test_stopped_with_kept_features_and_resumed_equals_left_alone(tmp_path):
+    recipe = frozen_recipe(tmp_path)
+    assert_resumes(ClassifierTrainer, recipe, tmp_path, at=11)
 
 
 def test_it_learns_and_never_trains_on_what_is_held(tmp_path, monkeypatch):
@@ -252,17 +258,7 @@ def linear_recipe(root: Path, **changes) -> ClassifierRecipe:
 
 def test_a_linear_layer_stopped_and_resumed_equals_left_alone(tmp_path):
     recipe = linear_recipe(tmp_path)
-    alone, stopped = (started(recipe, tmp_path / name) for name in ("alone", "stopped"))
-    LinearTrainer(recipe, alone).train()
-
-    def stop(trainer, _):
-        if trainer.step == 7:
-            raise Stopped
-
-    LinearTrainer(recipe, stopped).train(stop)
-    assert stopped.load_state()["step"] == 7
-    LinearTrainer(recipe, stopped).train()
-    assert_same(alone, stopped)
+    alone = assert_resumes(LinearTrainer, recipe, tmp_path, at=7)
     losses = [line["loss"] for line in alone.metrics()]
     assert losses == sorted(losses, reverse=True), "every iteration of a convex loss lowers it"
 
