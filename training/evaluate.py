@@ -28,6 +28,7 @@ from training.data.pictures import PictureSet
 from training.data.sources import open_source
 from training.folds import at_large, cross_validate, groups_of
 from training.recipes import RECIPES, ClassifierRecipe
+from training.robustness import robustness
 from training.runs import Run
 from training.scores import accuracy, auroc, classifier_figures, confusion, fit_temperature, sure_figures
 
@@ -206,7 +207,8 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
     large = None
     separations: dict[str, list[float]] = {name: [] for name in outside}
     predictions, accuracies, runs, description = [], [], [], ""
-    for trainer in cross_validate(recipe):
+    trainers = list(cross_validate(recipe))
+    for trainer in trainers:
         description = trainer.data.description
         runs.append(trainer.run)
         found = trainer.predict(trainer.held)
@@ -233,6 +235,8 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
     if figures:
         parts |= {f"not_batik_{name.partition(':')[0].replace('-', '_')}": value for name, value in figures.items()}
         parts["not_batik_auroc"] = min(figures.values())
+    if recipe.channels == 3:
+        parts |= robustness(trainers)
     if recipe.calibrate:
         whole = joined(predictions)
         parts["temperature"] = fit_temperature(whole.labels, whole.logits)
