@@ -46,9 +46,11 @@ LIMITS = {
 }
 FIGURES = {
     "fid": "FID (lower is better)",
+    "fid_uncurated": "FID to all pictures, those left out included",
     "kid": "KID (lower is better)",
     "precision": "Precision",
     "recall": "Recall",
+    "recall_by_class": "Recall of each class",
     "memorised": "Share of samples closer to a training picture than real ones are to each other (0.01 is ideal)",
     "motif_agreement": "Samples that a judge of the three motifs takes for the right one",
     "digit_accuracy": "Samples read as the asked digit",
@@ -149,14 +151,20 @@ def table(metrics: dict[str, Any]) -> str:
     for key, label in FIGURES.items():
         value = metrics.get(key)
         if value is not None:
-            shown = f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
-            rows.append(f"| {label} | {shown} |")
+            rows.append(f"| {label} | {shown(value)} |")
     text = "| | |\n|---|---|\n" + "\n".join(rows)
     if "command" in metrics:
         text += f"\n\nMeasured with `{metrics['command']}` on {str(metrics.get('date', ''))[:10]}."
     if "nearest" in metrics:
         text += "\n\n" + histogram(metrics["nearest"])
     return text
+
+
+def shown(value: Any) -> str:
+    """A figure, or a list of them, as a card shows it."""
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def histogram(nearest: dict[str, list[float]]) -> str:

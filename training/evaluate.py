@@ -6,7 +6,6 @@ import csv
 import datetime
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
 
 from gan import catalog
 from gan.card import write_card
@@ -27,18 +25,17 @@ from training.classifier import ClassifierTrainer, Predictions, open_for, opened
 from training.data.pictures import PictureSet
 from training.data.sources import open_source
 from training.folds import at_large, cross_validate, groups_of
+from training.judges import MOTIFS, digit_figures, motif_agreement, train_on_fake
 from training.recipes import RECIPES, ClassifierRecipe
 from training.robustness import robustness
 from training.runs import Run
 from training.scores import accuracy, auroc, classifier_figures, confusion, fit_temperature, sure_figures
 
 SAMPLES = 2000
-DIGIT_JUDGE = "judge-mnist"
-DIGIT_SAMPLES = 10_000
-# A reader of digits is trained once on this many generated ones.
-TAUGHT = 60_000
-MOTIF_JUDGE = "judge-batik"
-MOTIFS = "batik-gan"
+# Who has seen the training pictures of CIFAR-10 is measured against its test pictures; of the anime faces, which have
+# no such division, the first ten thousand stand for all.
+REFERENCES = {"cifar10:train": "cifar10:test"}
+FIRST = {"anime-faces": 10_000}
 # An answer less likely than this is more likely wrong than right.
 UNSURE_BELOW = 0.5
 
@@ -80,19 +77,39 @@ def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
 
 def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, Any]:
     """The figures of a generator, from its seeds 0 to ``samples − 1`` at truncation 1."""
-    from training.metrics import features, generator_figures, reference_features
+    from training.metrics import features, fid, generator_figures, recall_by_class, reference_features
 
     model = catalog.load(folder)
-    reals = spread(open_source(config["source"], config["resolution"], config["channels"]), samples)
-    real = reference_features(reals, config["resolution"])
-    # A mirrored digit is no digit; everything else may have been learnt mirrored.
-    flipped = reference_features(reals, config["resolution"], flipped=True) if config["channels"] == 3 else None
-    figures = generator_figures(features(model.stream(range(samples))), real, flipped)
-    if config["source"].startswith("mnist"):
+    source, size, channels = config["source"], config["resolution"], config["channels"]
+    learnt = open_source(source, size, channels)
+    reals = spread(reference(learnt, source, size, channels), samples)
+    fake, real = features(model.stream(range(samples))), reference_features(reals, size)
+    # Copies are looked for among training pictures, whatever the others are compared with.
+    own = spread(learnt, samples) if source in REFERENCES else reals
+    near = [reference_features(own, size)]
+    if channels == 3:
+        # A mirrored digit is no digit; everything else may have been learnt mirrored.
+        near.append(reference_features(own, size, flipped=True))
+    figures = generator_figures(fake, real, near)
+    if reals.labels is not None and model.classes:
+        labels = torch.arange(samples) % model.classes
+        figures["recall_by_class"] = recall_by_class(fake, labels, real, reals.labels)
+    if source.startswith("mnist"):
         figures |= {**digit_figures(model), "train_on_fake_accuracy": train_on_fake(model)}
-    if config["source"].startswith(f"{MOTIFS}/"):
-        figures["motif_agreement"] = motif_agreement(model, config["source"], samples)
+    if source.startswith(f"{MOTIFS}/"):
+        figures["motif_agreement"] = motif_agreement(model, source, samples)
+        whole = spread(open_source(f"{source.removesuffix('!all')}!all", size, channels), samples)
+        figures |= {"fid_uncurated": fid(fake, reference_features(whole, size)), "real_uncurated": len(whole)}
     return {**figures, "reference": reals.description, **history_end(folder), "parameters": model.parameters}
+
+
+def reference(learnt: PictureSet, source: str, resolution: int, channels: int) -> PictureSet:
+    """What a generator that learnt from ``source`` is measured against: its training pictures or what stands for it."""
+    if source in REFERENCES:
+        return open_source(REFERENCES[source], resolution, channels)
+    if source in FIRST:
+        return learnt.select(range(min(FIRST[source], len(learnt))), f"the first {FIRST[source]:,} by file name")
+    return learnt
 
 
 def spread(data: PictureSet, most: int) -> PictureSet:
@@ -100,51 +117,7 @@ def spread(data: PictureSet, most: int) -> PictureSet:
     if len(data) <= most:
         return data
     chosen = torch.linspace(0, len(data) - 1, most).long().tolist()
-    pictures = data.pictures[chosen] if isinstance(data.pictures, Tensor) else [data.pictures[i] for i in chosen]
-    return PictureSet(pictures, description=f"{data.description}; {most} of its {len(data)} pictures, evenly spaced")
-
-
-def digit_figures(model: Any) -> dict[str, float]:
-    """How many of 10,000 digits, a thousand of each, the judge reads as the digit that was asked for."""
-    judge = catalog.load(DIGIT_JUDGE)
-    wanted = torch.arange(DIGIT_SAMPLES) % 10
-    seeds = range(DIGIT_SAMPLES)
-    pictures = torch.cat(list(model.stream(seeds, labels=wanted.tolist())))
-    read = torch.cat([judge.probabilities(part).argmax(1) for part in pictures.split(250)])
-    right = (read == wanted).double()
-    return {
-        "digit_accuracy": right.mean().item(),
-        "worst_digit_accuracy": min(right[wanted == digit].mean().item() for digit in range(10)),
-    }
-
-
-def train_on_fake(model: Any) -> float:
-    """How many real test digits a network of the judge's kind reads that has seen generated digits alone.
-
-    It is taught by the judge's recipe, once through 60,000 of them. Low where digits are misread or all alike
-    (Ravuri & Vinyals, "Classification Accuracy Score for Conditional Generative Models", NeurIPS 2019).
-    """
-    judge = RECIPES[DIGIT_JUDGE]
-    recipe = replace(judge, steps=TAUGHT // judge.batch)
-    labels = torch.arange(TAUGHT) % 10
-    seeds = range(DIGIT_SAMPLES, DIGIT_SAMPLES + TAUGHT)
-    pictures = torch.cat(list(model.stream(seeds, labels=labels.tolist())))
-    taught = PictureSet(pictures[:, None], labels, [str(digit) for digit in range(10)])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(folder)
-        run.create(recipe)
-        trainer = ClassifierTrainer(recipe, run, taught)
-        trainer.train()
-        test = open_for(recipe, recipe.test)
-        return trainer.predict(range(len(test)), test).accuracy
-
-
-def motif_agreement(model: Any, source: str, samples: int) -> float:
-    """Share of the samples that the judge takes for the motif that ``source``, a folder of batik-gan, is named for."""
-    judge = catalog.load(MOTIF_JUDGE)
-    motif = source.removeprefix(f"{MOTIFS}/").partition("!")[0]
-    pictures = (to_pil_image(picture) for part in model.stream(range(samples)) for picture in part)
-    return sum(judge.classify(picture).label == motif for picture in pictures) / samples
+    return data.select(chosen, f"{most} of its {len(data)} pictures, evenly spaced")
 
 
 def history_end(folder: Path) -> dict[str, Any]:

@@ -106,10 +106,11 @@ def reference_features(source: PictureSet, resolution: int, flipped: bool = Fals
     return found
 
 
-def generator_figures(fake: Tensor, real: Tensor, real_flipped: Tensor | None = None) -> dict[str, Any]:
+def generator_figures(fake: Tensor, real: Tensor, learnt: list[Tensor] | None = None) -> dict[str, Any]:
     """FID, KID, precision, recall and the share memorised, from features (n, 2048) of generated and real pictures.
 
-    ``real_flipped``, features of the mirrored reals, lets ``memorised`` see mirrored copies too.
+    Args:
+        learnt: what :func:`closeness` looks for copies of, where these are not just ``real``.
 
     Raises:
         ValueError: for fewer than five pictures on a side.
@@ -120,16 +121,34 @@ def generator_figures(fake: Tensor, real: Tensor, real_flipped: Tensor | None = 
         raise ValueError(f"{smaller} pictures are too few to measure a generator.")
     subset = min(1000, smaller // 2)
     kid = kid_features_to_metric(fake, real, kid_subsets=KID_SUBSETS, kid_subset_size=subset, verbose=False)
-    prc = prc_features_to_metric(fake, real, prc_neighborhood=NEIGHBOURS, save_cpu_ram=True, verbose=False)
+    prc = precision_recall(fake, real)
     return {
         "fid": fid(fake, real),
         "kid": kid[KEY_METRIC_KID_MEAN],
         "precision": prc[KEY_METRIC_PRECISION],
         "recall": prc[KEY_METRIC_RECALL],
-        **closeness(fake, real, real_flipped),
+        **closeness(fake, learnt or [real]),
         "generated": generated,
         "real": count,
     }
+
+
+def precision_recall(fake: Tensor, real: Tensor) -> dict[str, float]:
+    """torch-fidelity's precision and recall (Kynkäänniemi et al. 2019) with the third nearest neighbours' distance."""
+    return prc_features_to_metric(fake, real, prc_neighborhood=NEIGHBOURS, save_cpu_ram=True, verbose=False)
+
+
+def recall_by_class(fake: Tensor, fake_labels: Tensor, real: Tensor, real_labels: Tensor) -> list[float]:
+    """Recall within each class, from features (n, 2048) and class numbers (n,) of generated and real pictures.
+
+    A class with fewer than five pictures on a side counts as 0.
+    """
+    found = []
+    for number in range(int(real_labels.max()) + 1):
+        one, other = fake[fake_labels == number], real[real_labels == number]
+        enough = min(len(one), len(other)) >= NEIGHBOURS + 2
+        found.append(precision_recall(one, other)[KEY_METRIC_RECALL] if enough else 0.0)
+    return found
 
 
 def fid(fake: Tensor, real: Tensor) -> float:
@@ -138,20 +157,20 @@ def fid(fake: Tensor, real: Tensor) -> float:
     return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
 
 
-def closeness(fake: Tensor, real: Tensor, real_flipped: Tensor | None = None) -> dict[str, Any]:
+def closeness(fake: Tensor, learnt: list[Tensor]) -> dict[str, Any]:
     """How near generated pictures come to training pictures, and how near these are to each other.
 
-    Mirrored reals, when given, count as training pictures on both sides; a picture's own mirror image is left out
-    with it.
+    Args:
+        learnt: features of the training pictures, then any of the same pictures changed, mirrored say, in the same
+            order: these count as training pictures on both sides, a picture's own left out with it.
 
     Returns:
         ``memorised``: share of generated pictures that lie nearer to a training picture than the 1st percentile of
         the reals' leave-one-out nearest-neighbour distances. ``nearest``: ``edges`` of the bins of a histogram of
         these distances, with the shares of generated (``fake``) and real pictures (``real``) in each.
     """
-    pool = [real] if real_flipped is None else [real, real_flipped]
-    among = torch.stack([nearest(real, other, leave_out=True) for other in pool]).amin(0).double()
-    distance = torch.stack([nearest(fake, other) for other in pool]).amin(0).double()
+    among = torch.stack([nearest(learnt[0], other, leave_out=True) for other in learnt]).amin(0).double()
+    distance = torch.stack([nearest(fake, other) for other in learnt]).amin(0).double()
     edges = torch.linspace(0, torch.cat([among, distance]).max().item() + 1e-9, BINS + 1, dtype=torch.double)
     shares = {name: torch.histogram(x, edges).hist / len(x) for name, x in (("fake", distance), ("real", among))}
     return {

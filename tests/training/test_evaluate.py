@@ -14,6 +14,7 @@ from gan.catalog import load
 from gan.checkpoint import build_network, save
 from gan.classify import Answer
 from training import evaluate as module
+from training import judges
 from training.classifier import Predictions
 from training.data.pictures import PictureSet
 from training.data.sources import open_source
@@ -78,6 +79,7 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
     assert 0 <= figures["accuracy_low"] <= figures["accuracy"] <= figures["accuracy_high"] <= 1
     assert figures["accuracy_worst_fold"] <= figures["accuracy"] <= figures["accuracy_best_fold"]
     assert 0 <= figures["not_batik_auroc"] == figures["not_batik_others"] <= 1
+    assert figures["accuracy_jpeg"] > 0.5 and 0 <= figures["accuracy_tilted"] <= 1
     assert (folder / "rejection.safetensors").is_file()
     config = json.loads((folder / "config.json").read_text())
     assert config["temperature"] == pytest.approx(figures["temperature"], abs=1e-5)
@@ -125,8 +127,8 @@ class Judge:
 
 
 def test_digits_are_read_against_what_was_asked_for(monkeypatch):
-    monkeypatch.setattr(module.catalog, "load", lambda name: Judge())
-    figures = module.digit_figures(Digits())
+    monkeypatch.setattr(judges.catalog, "load", lambda name: Judge())
+    figures = judges.digit_figures(Digits())
     assert figures["digit_accuracy"] == pytest.approx(0.99)
     assert figures["worst_digit_accuracy"] == pytest.approx(0.9)
 
@@ -146,9 +148,9 @@ class MotifJudge:
 
 
 def test_motifs_are_read_against_the_folder_that_was_learnt_from(monkeypatch):
-    monkeypatch.setattr(module.catalog, "load", lambda name: {"judge-batik": MotifJudge()}[name])
-    assert module.motif_agreement(Cloths(), "batik-gan/batik-kawung", 30) == pytest.approx(2 / 3)
-    assert module.motif_agreement(Cloths(), "batik-gan/batik-parang!all", 30) == pytest.approx(1 / 3)
+    monkeypatch.setattr(judges.catalog, "load", lambda name: {"judge-batik": MotifJudge()}[name])
+    assert judges.motif_agreement(Cloths(), "batik-gan/batik-kawung", 30) == pytest.approx(2 / 3)
+    assert judges.motif_agreement(Cloths(), "batik-gan/batik-parang!all", 30) == pytest.approx(1 / 3)
 
 
 def test_digits_teach_as_well_as_they_are_drawn(monkeypatch):
@@ -166,9 +168,9 @@ def test_digits_teach_as_well_as_they_are_drawn(monkeypatch):
             chosen = [drawn[digit][seed % 200] for seed, digit in zip(seeds, asked, strict=True)]
             yield real.pictures[torch.stack(chosen)]
 
-    monkeypatch.setattr(module, "TAUGHT", 2560)
-    assert module.train_on_fake(Copies(0)) > 0.5
-    assert module.train_on_fake(Copies(1)) < 0.1
+    monkeypatch.setattr(judges, "TAUGHT", 2560)
+    assert judges.train_on_fake(Copies(0)) > 0.5
+    assert judges.train_on_fake(Copies(1)) < 0.1
 
 
 def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
@@ -194,7 +196,7 @@ def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
     assert (figures["steps"], figures["minutes"], figures["parameters"]) == (20, 1.25, 3_835_136)
     assert {"fid", "kid", "precision", "recall", "memorised", "date"} <= figures.keys()
     assert figures["command"] == "python -m training evaluate small --samples 9"
-    real, mirrored, fake = seen
+    fake, real, mirrored = seen
     assert torch.equal(mirrored, real.flip(-1))
     assert torch.equal(fake, load("small").sample_tensors(range(9)))
 
@@ -229,3 +231,14 @@ def test_large_references_are_spread_evenly():
     assert part.pictures.flatten().tolist() == [0, 24, 49, 74, 99]
     assert part.description == "all; 5 of its 100 pictures, evenly spaced"
     assert spread(data, 100) is data
+
+
+def test_who_has_seen_the_training_pictures_is_measured_against_others(monkeypatch):
+    opened = []
+    monkeypatch.setattr(module, "open_source", lambda name, *size: opened.append((name, *size)) or "others")
+    learnt = PictureSet(torch.arange(20_000)[:, None, None, None], description="faces")
+    assert module.reference(learnt, "cifar10:train", 32, 3) == "others" and opened == [("cifar10:test", 32, 3)]
+    faces = module.reference(learnt, "anime-faces", 64, 3)
+    assert faces.pictures.flatten().tolist() == list(range(10_000))
+    assert faces.description == "faces; the first 10,000 by file name"
+    assert module.reference(learnt, "batik-gan/batik-kawung", 256, 3) is learnt

@@ -135,11 +135,11 @@ def cloud(count, seed, size=64):
 
 def test_memorised_is_one_percent_for_a_perfect_generator_and_all_for_a_copier():
     real, flipped, fresh = cloud(2000, 0, 4), cloud(2000, 1, 4), cloud(2000, 2, 4)
-    assert metrics.closeness(fresh, real)["memorised"] == pytest.approx(0.01, abs=0.008)
-    assert metrics.closeness(fresh, real, flipped)["memorised"] == pytest.approx(0.01, abs=0.008)
-    assert metrics.closeness(real + 1e-4, real)["memorised"] == 1
-    assert metrics.closeness(flipped[:50] + 1e-4, real)["memorised"] < 0.1
-    assert metrics.closeness(flipped[:50] + 1e-4, real, flipped)["memorised"] == 1
+    assert metrics.closeness(fresh, [real])["memorised"] == pytest.approx(0.01, abs=0.008)
+    assert metrics.closeness(fresh, [real, flipped])["memorised"] == pytest.approx(0.01, abs=0.008)
+    assert metrics.closeness(real + 1e-4, [real])["memorised"] == 1
+    assert metrics.closeness(flipped[:50] + 1e-4, [real])["memorised"] < 0.1
+    assert metrics.closeness(flipped[:50] + 1e-4, [real, flipped])["memorised"] == 1
 
 
 @settings(max_examples=20, deadline=None)
@@ -160,3 +160,13 @@ def test_a_set_against_itself_is_perfect():
 def test_too_few_pictures_are_refused():
     with pytest.raises(ValueError, match="too few"):
         metrics.generator_figures(cloud(4, 0), cloud(40, 1))
+
+
+def test_recall_is_counted_within_each_class():
+    real = torch.cat([cloud(40, 0), cloud(40, 1) + 100])
+    labels = torch.arange(80) // 40
+    # Ones are drawn as zeros: all real zeros are covered, none of the real ones.
+    fake = torch.cat([cloud(40, 0), cloud(40, 0)])
+    zeros, ones = metrics.recall_by_class(fake, labels, real, labels)
+    assert zeros == 1 and ones == 0
+    assert metrics.recall_by_class(fake[:42], labels[:42], real, labels) == [1, 0]

@@ -33,6 +33,18 @@ class PictureSet:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def select(self, positions: Sequence[int], described: str = "") -> PictureSet:
+        """Some of the pictures, their description lengthened by ``described``. None of them counts as extra."""
+        chosen = list(positions)
+        stacked = isinstance(self.pictures, Tensor)
+        return PictureSet(
+            self.pictures[chosen] if stacked else [self.pictures[i] for i in chosen],
+            None if self.labels is None else self.labels[chosen],
+            self.classes,
+            [self.names[i] for i in chosen] if self.names else [],
+            f"{self.description}; {described}" if described else self.description,
+        )
+
 
 def order(count: int, total: int, first: int, seed: int) -> list[int]:
     """Positions ``first`` to ``first + total - 1`` of an endless stream of shuffled passes over ``count`` items.
