@@ -127,8 +127,15 @@ def export(
 
 
 @app.command()
-def bench() -> None:
+def bench(
+    kills: Annotated[int, typer.Option(help="Instead: kill trainings so often at random moments, and resume.")] = 0,
+) -> None:
     """Seconds a training step of the batik recipe takes on this machine."""
+    if kills:
+        from training.endurance import endurance
+
+        typer.echo(endurance(kills))
+        return
     from training.bench import bench as measure
 
     typer.echo(measure())
