@@ -113,6 +113,14 @@ def runs() -> None:
 
 
 @app.command()
+def stop() -> None:
+    """Let all trainings that the app began save and end, and empty their queue. Closing the app leaves them going."""
+    from training import jobs
+
+    typer.echo(f"{jobs.stop_all()} stopped.")
+
+
+@app.command()
 def export(
     run: Path,
     folder: Annotated[Path | None, typer.Option(help="Checkpoint folder; checkpoints/<recipe> when absent.")] = None,

@@ -258,6 +258,20 @@ def stop(job: str) -> None:
             timer.start()
 
 
+def stop_all() -> int:
+    """Stop every job and wait until none of their processes is left; how many there were, waiting ones included.
+
+    Those that wait come first: no place that becomes free is to start one.
+    """
+    going = [record for record in records() if state_of(record) in ACTIVE]
+    for record in sorted(going, key=lambda record: state_of(record) != "waiting"):
+        stop(record["id"])
+    while any(process_of(record) for record in records()):
+        advance()
+        time.sleep(0.2)
+    return len(going)
+
+
 def resume(job: str) -> None:
     """Queue a job that stopped or failed; it goes on exactly from its last saved state.
 

@@ -269,6 +269,17 @@ def promote_for_ever(job: str) -> None:
             (jobs.folder_of(job) / "swaps").touch()
 
 
+def test_all_are_stopped_and_no_process_is_left(studio: Path, pictures: list[Path], idle):
+    running = jobs.start("tiny", pictures, {}, "ayu")
+    waiting = jobs.start("tiny", pictures, {}, "budi")
+    process = jobs.process_of(jobs.read(running))
+    assert (state(running), state(waiting)) == ("running", "waiting") and process
+    assert jobs.stop_all() == 2
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    assert state(waiting) == "stopped" and state(running) in ("stopped", "failed")
+    assert jobs.stop_all() == 0
+
+
 def test_a_deaf_process_is_killed(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):
     spawn = jobs.spawn
     monkeypatch.setattr(jobs, "spawn", lambda job: spawn(job, DEAF))
