@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gan.nets.classifiers import statistics
 from training.projected import frozen_features
 
 # Pictures remembered of either kind: 64 steps of 8.
@@ -21,19 +22,6 @@ MEMORY = 512
 SIDE = 128
 # Reach of the Laplace kernels, where the features of a real picture and of its nearest neighbour lie about 0.5 apart.
 REACHES = (0.25, 0.5, 1.0)
-
-
-def summary(maps: list[Tensor]) -> list[Tensor]:
-    """Feature maps (n, c, h, w) of each scale -> means and deviations over positions, (n, 2 c) a scale, float32.
-
-    Batik repeats: what a cloth shows, not where, tells it from another.
-    """
-    described = []
-    for x in maps:
-        x = x.float().flatten(2)
-        # The root of nothing has no derivative.
-        described.append(torch.cat([x.mean(2), (x.var(2) + 1e-8).sqrt()], 1))
-    return described
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -49,7 +37,7 @@ def likeness(a: Tensor, b: Tensor) -> Tensor:
 
 
 class FeatureMemory(nn.Module):
-    """Summaries of the latest real and generated pictures, scale by scale; its buffers belong to a run's state.
+    """Statistics of the latest real and generated pictures, scale by scale; its buffers belong to a run's state.
 
     Args:
         size: pictures kept of either kind.
@@ -66,11 +54,15 @@ class FeatureMemory(nn.Module):
         self.register_buffer("seen", torch.zeros(2, dtype=torch.long))
 
     def describe(self, pictures: Tensor) -> list[Tensor]:
-        """:func:`summary` of pictures (n, 3, h, w) in [-1, 1], with gradients to them."""
+        """Of pictures (n, 3, h, w) in [-1, 1], the statistics of each scale, (n, 2 c), with gradients to them.
+
+        Batik repeats: what a cloth shows, not where, tells it from another.
+        """
         if pictures.shape[-1] != SIDE:
             pictures = F.interpolate(pictures, size=SIDE, mode="bilinear", align_corners=False)
         features = self._features[0].to(pictures.device)
-        return summary(features(pictures.contiguous(memory_format=torch.channels_last)))
+        maps = features(pictures.contiguous(memory_format=torch.channels_last))
+        return [statistics(x.float()) for x in maps]
 
     @torch.no_grad()
     def add(self, kind: str, described: list[Tensor]) -> None:

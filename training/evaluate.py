@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gan import catalog
-from gan.card import write_card
+from gan.card import CONFUSION, write_card
 from gan.checkpoint import WEIGHTS, read_config, write_config
 from gan.errors import DataError, RunError
 from gan.files import atomic
@@ -161,7 +161,7 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
             settings = {"temperature": parts["temperature"], "unsure_below": UNSURE_BELOW if doubtful else 0.0}
             write_config(folder, {**config, **settings})
     figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
-    write_confusion(folder / "confusion.csv", confusion(found.labels, found.probabilities), model.classes)
+    write_confusion(folder / CONFUSION, confusion(found.labels, found.probabilities), model.classes)
     return {**figures, **history_end(folder), "parameters": model.parameters}
 
 

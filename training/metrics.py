@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch_fidelity.metric_fid import (
@@ -26,7 +24,7 @@ from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, p
 from gan.files import atomic
 from gan.settings import cache_folder
 from training import weights
-from training.data.pictures import PictureSet
+from training.data.pictures import PictureSet, centre_square
 
 BATCH = 16  # 299² activations of more pictures than this no longer fit a CPU's caches
 FEATURES = 2048
@@ -68,21 +66,6 @@ def reference_pictures(data: PictureSet, resolution: int) -> Tensor:
     Short side to the resolution (Lanczos), centre square.
     """
     return torch.stack([centre_square(picture, resolution) for picture in data.pictures])
-
-
-def centre_square(picture: Tensor, resolution: int) -> Tensor:
-    """One uint8 picture (c, h, w), short side resized to ``resolution`` with Lanczos, centre-cropped."""
-    channels, height, width = picture.shape
-    if (height, width) == (resolution, resolution):
-        return picture
-    pixels = picture.permute(1, 2, 0).numpy()
-    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    scale = resolution / min(height, width)
-    size = (max(resolution, round(width * scale)), max(resolution, round(height * scale)))
-    image = image.resize(size, Image.Resampling.LANCZOS)
-    left, top = (size[0] - resolution) // 2, (size[1] - resolution) // 2
-    image = image.crop((left, top, left + resolution, top + resolution))
-    return torch.from_numpy(np.array(image)).reshape(resolution, resolution, channels).permute(2, 0, 1)
 
 
 def reference_features(source: PictureSet, resolution: int, flipped: bool = False) -> Tensor:

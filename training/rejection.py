@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gan.classify import batik_score
-from training.data.pictures import PictureSet
+from training.data.pictures import PictureSet, centre_square
 from training.scores import auroc
 
 COMPONENTS = 32
@@ -61,19 +59,9 @@ def shrunk(data: PictureSet, side: int | None) -> PictureSet:
     chosen = spread(len(data))
     pictures = [data.pictures[i] for i in chosen]
     if side is not None:
-        pictures = [reduced(picture, side) for picture in pictures]
+        pictures = [centre_square(picture, side) for picture in pictures]
     labels = None if data.labels is None else data.labels[chosen]
     return replace(data, pictures=pictures, labels=labels, names=[data.names[i] for i in chosen] if data.names else [])
-
-
-def reduced(picture: Tensor, side: int) -> Tensor:
-    """uint8 (3, h, w) -> its centre square at ``side`` pixels."""
-    image = Image.fromarray(picture.permute(1, 2, 0).numpy())
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
-    box = (left, top, left + short, top + short)
-    small = image.resize((side, side), Image.Resampling.LANCZOS, box=box)
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1)
 
 
 def separation(inside: Tensor, outside: Tensor, fitted: dict[str, Tensor]) -> float:

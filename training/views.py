@@ -16,9 +16,9 @@ from torchvision.transforms.functional import to_pil_image
 
 from gan.checkpoint import read_config
 from gan.pictures import open_picture
-from training.data.pictures import PictureSet, draw_batch
+from training.data.pictures import PictureSet, centre_square, draw_batch
 from training.diffaug import diff_augment
-from training.metrics import centre_square, nearest
+from training.metrics import nearest
 
 # What the frozen network was trained on.
 SIDE = 224

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.discrepancy import FeatureMemory, distances, likeness, summary
+from gan.nets.classifiers import statistics
+from training.discrepancy import FeatureMemory, distances, likeness
 
 
 def clusters(memory: FeatureMemory, labels: torch.Tensor) -> list[torch.Tensor]:
-    """Summaries round as many far points as there are labels."""
+    """Statistics round as many far points as there are labels."""
     draw = torch.Generator().manual_seed(0)
     found = []
     for i in range(4):
@@ -19,12 +20,12 @@ def clusters(memory: FeatureMemory, labels: torch.Tensor) -> list[torch.Tensor]:
     return found
 
 
-def test_a_summary_is_means_and_deviations_wherever_things_are():
+def test_statistics_are_means_and_deviations_wherever_things_are():
     maps = torch.randn(3, 5, 4, 4)
-    (described,) = summary([maps])
+    described = statistics(maps)
     assert torch.allclose(described[:, :5], maps.mean((2, 3)), atol=1e-6)
-    assert torch.allclose(described[:, 5:], maps.flatten(2).std(2), atol=1e-6)
-    assert torch.allclose(summary([maps.roll((1, 2), (2, 3))])[0], described, atol=1e-5)
+    assert torch.allclose(described[:, 5:], maps.flatten(2).std(2, correction=0), atol=1e-6)
+    assert torch.allclose(statistics(maps.roll((1, 2), (2, 3))), described, atol=1e-5)
 
 
 def test_distances_and_likeness_have_gradients_even_at_nothing():

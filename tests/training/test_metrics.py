@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from training import metrics, weights
-from training.data.pictures import PictureSet
+from training.data.pictures import PictureSet, centre_square
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_reference_pictures_are_centre_squares(height, width, resolution, channe
     # A cross through the middle must stay in the middle.
     picture = torch.zeros(channels, height, width, dtype=torch.uint8)
     picture[:, height // 3 : height - height // 3, width // 3 : width - width // 3] = 255
-    square = metrics.centre_square(picture, resolution)
+    square = centre_square(picture, resolution)
     assert square.shape == (channels, resolution, resolution)
     assert square.dtype == torch.uint8
     assert square[:, resolution // 2, resolution // 2].min() > 200

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 
@@ -44,6 +46,21 @@ class PictureSet:
             [self.names[i] for i in chosen] if self.names else [],
             f"{self.description}; {described}" if described else self.description,
         )
+
+
+def centre_square(picture: Tensor, resolution: int) -> Tensor:
+    """One uint8 picture (c, h, w), short side resized to ``resolution`` with Lanczos, centre-cropped."""
+    channels, height, width = picture.shape
+    if (height, width) == (resolution, resolution):
+        return picture
+    pixels = picture.permute(1, 2, 0).numpy()
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    scale = resolution / min(height, width)
+    size = (max(resolution, round(width * scale)), max(resolution, round(height * scale)))
+    image = image.resize(size, Image.Resampling.LANCZOS)
+    left, top = (size[0] - resolution) // 2, (size[1] - resolution) // 2
+    image = image.crop((left, top, left + resolution, top + resolution))
+    return torch.from_numpy(np.array(image)).reshape(resolution, resolution, channels).permute(2, 0, 1)
 
 
 def order(count: int, total: int, first: int, seed: int) -> list[int]:
