@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -10,13 +12,13 @@ from gan import catalog
 from gan.tabs.common import tiles
 
 
-def cloth() -> bytes:
+def cloth(kind: str = "JPEG") -> bytes:
     """A generated cloth as a stranger might have saved it."""
     import io
 
     model = next(one for one in catalog.entries("generator") if one.name.startswith("batik"))
     buffer = io.BytesIO()
-    tiles(model, 1)[0].resize((900, 700)).convert("RGB").save(buffer, "JPEG")
+    tiles(model, 1)[0].resize((900, 700)).convert("RGB").save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -44,7 +46,36 @@ def clear(page) -> None:
     removing = page.locator("#classify-photo").get_by_role("button", name="Remove Image")
     if removing.count():
         removing.click()
+    # Whoever has pasted or photographed is back at files only when asked to.
+    page.locator("#classify-photo").get_by_label("Upload file", exact=True).click()
     expect(page.locator("#classify-answer")).not_to_contain_text("%")
+
+
+def test_the_camera_takes_a_photo(page):
+    page.context.grant_permissions(["camera"])
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    clear(page)
+    photo = page.locator("#classify-photo")
+    photo.get_by_label("Capture from camera").click()
+    photo.get_by_text("Click to Access Webcam").click()
+    photo.get_by_label("capture photo").click()
+    # The pattern is not one of batik.
+    expect(page.locator("#classify-answer")).to_contain_text(re.compile("%|Not batik"))
+
+
+def test_a_copied_picture_is_pasted(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    clear(page)
+    page.evaluate(
+        """async (encoded) => {
+            const blob = await (await fetch(`data:image/png;base64,${encoded}`)).blob();
+            await navigator.clipboard.write([new ClipboardItem({"image/png": blob})]);
+        }""",
+        base64.b64encode(cloth("PNG")).decode(),
+    )
+    page.locator("#classify-photo").get_by_label("Paste from clipboard").click()
+    expect(page.locator("#classify-answer")).to_contain_text("%")
 
 
 def test_an_example_is_recognised(page):
