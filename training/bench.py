@@ -30,7 +30,9 @@ def bench(steps: int = 3) -> str:
     pictures = [torch.randint(256, (3, 320, 320), dtype=torch.uint8, generator=draw) for _ in range(BATCH)]
     lines = [f"| {RECIPE}, batch {BATCH} | seconds a step |", "|---|---|"]
     for side, low in ((128, WARM_UP + steps), (256, 0)):
-        recipe = dataclasses.replace(RECIPES[RECIPE], start="", batch=BATCH, accumulate=1, low_steps=low)
+        recipe = dataclasses.replace(
+            RECIPES[RECIPE], start="", batch=BATCH, accumulate=1, low_steps=low, lowest_steps=0
+        )
         with tempfile.TemporaryDirectory() as folder:
             trainer = GanTrainer(recipe, PictureSet(pictures), Run(Path(folder)))
             took = []

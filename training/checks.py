@@ -38,8 +38,13 @@ def misfits(
     recipe: GanRecipe, generator: nn.Module, discriminators: nn.ModuleDict, data: PictureSet
 ) -> Iterator[tuple[str, str]]:
     """Pairs of fields that do not fit, each with its value in brackets."""
-    if recipe.low_steps and (recipe.resolution <= 128 or set(discriminators) != {"projected"}):
-        yield f"low_steps ({recipe.low_steps})", "resolution, discriminators"
+    for field, side in (("low_steps", 128), ("lowest_steps", 64)):
+        outputs = generator.outputs() if hasattr(generator, "outputs") else {}
+        small = side in outputs and side < recipe.resolution
+        if getattr(recipe, field) and (not small or set(discriminators) != {"projected"}):
+            yield f"{field} ({getattr(recipe, field)})", "resolution, network_args, discriminators"
+    if recipe.lowest_steps > recipe.low_steps:
+        yield f"lowest_steps ({recipe.lowest_steps})", f"low_steps ({recipe.low_steps})"
     network = f"network ({recipe.network}, {generator.resolution}² × {generator.channels})"
     if generator.resolution != recipe.resolution:
         yield network, f"resolution ({recipe.resolution})"

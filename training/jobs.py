@@ -127,6 +127,8 @@ def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None)
         start=base,
         network=config["network"],
         network_args=config["arguments"],
+        # Those that the base was trained against, where it ships them: they know the features already.
+        discriminators=config.get("discriminators", recipe.discriminators),
         resolution=config.get("resolution", recipe.resolution),
         flip=recipe.flip if mirror is None else mirror,
         # The features are there already: half the rate moves them without washing them out.
@@ -134,6 +136,7 @@ def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None)
         rate_d=recipe.rate_d / 2,
         steps=steps,
         low_steps=0,
+        lowest_steps=0,
         snapshot_every=snapshot_every,
         save_every=min(50, snapshot_every),
     )

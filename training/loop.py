@@ -146,23 +146,24 @@ class GanTrainer:
         first = self.step * self.pictures_per_step + part * recipe.batch
         indices = order(len(self.data), recipe.batch, first, recipe.seed)
         generator = torch.Generator().manual_seed(mix(recipe.seed, self.step, part, 1))
-        side = 128 if self.low else recipe.resolution
-        pictures = draw_batch(self.data, indices, side, recipe.crop, recipe.flip, generator)
+        pictures = draw_batch(self.data, indices, self.side, recipe.crop, recipe.flip, generator)
         labels = self.data.labels[indices].to(self.device) if self.generator.classes else None
         low, high = self.generator.value_range
         pictures = pictures.add(1).mul((high - low) / 2).add(low)
         return pictures.to(self.device, memory_format=torch.channels_last), labels
 
     @property
-    def low(self) -> bool:
-        """Whether this step trains at 128² only, a quarter of the cost."""
-        return self.step < self.recipe.low_steps
+    def side(self) -> int:
+        """The side of the pictures that this step trains on, 64 and 128 first where the recipe says so."""
+        if self.step < self.recipe.lowest_steps:
+            return 64
+        return 128 if self.step < self.recipe.low_steps else self.recipe.resolution
 
     def fake_views(self, count: int, labels: Tensor | None) -> dict[str, Any]:
         """:meth:`views` of freshly generated pictures, with their graph."""
         latents = torch.randn(count, self.generator.latent_size, device=self.device)
-        if self.low:
-            return self.views(self.generator(latents, labels, low=True))
+        if self.side < self.recipe.resolution:
+            return self.views(self.generator(latents, labels, side=self.side))
         if any(getattr(d, "small", None) for d in self.discriminators.values()):
             return self.views(*self.generator(latents, labels, small=True))
         return self.views(self.generator(latents, labels))
@@ -408,7 +409,7 @@ class GanTrainer:
                 self.ema.average(
                     latents[i : i + 12].to(self.device),
                     None if labels is None else labels[i : i + 12].to(self.device),
-                    **({"low": True} if self.low else {}),
+                    **({"side": self.side} if self.side < self.recipe.resolution else {}),
                 )
                 .float()
                 .cpu()

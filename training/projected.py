@@ -106,7 +106,7 @@ class ProjectedDiscriminator(nn.Module):
     Args:
         mixed: channels of the four mixed scales, fine to coarse.
         width: channels inside the heads.
-        side: the frozen network sees pictures enlarged to this side, bilinearly; None for as they are. It was
+        side: the frozen network sees smaller pictures enlarged to this side, bilinearly; None for as they are. It was
             trained on 224²: of pictures below about 100² it sees little.
         seed: of the fixed random convolutions.
     """
@@ -138,7 +138,7 @@ class ProjectedDiscriminator(nn.Module):
     def project(self, pictures: Tensor) -> list[Tensor]:
         """(n, 3, h, w) in [-1, 1] -> mixed features, fine to coarse. Gradients flow to the pictures."""
         features = self._features[0].to(pictures.device)
-        if self.side is not None:
+        if self.side is not None and pictures.shape[-1] < self.side:
             pictures = F.interpolate(pictures, size=self.side, mode="bilinear", align_corners=False)
         x = pictures.contiguous(memory_format=torch.channels_last)
         stages = features(x)

@@ -20,6 +20,9 @@ DISCRIMINATOR_WIDTHS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25,
 # Which resolution's features gate which (SLE).
 SLE_SOURCES = {64: 4, 128: 8, 256: 16, 512: 32}
 
+# Above this, a style would cost more time than it is worth.
+LARGEST_STYLED = 64
+
 
 class NoiseInjection(nn.Module):
     """Adds one Gaussian map, scaled by one learned number that starts at zero, to every channel."""
@@ -35,12 +38,16 @@ class NoiseInjection(nn.Module):
 class UpBlock(nn.Module):
     """×2 upsampling, 3×3 convolution, batch norm, GLU; with ``deep`` a second convolution, batch norm, GLU.
 
-    A deep block with ``noise`` adds it after each convolution. Shapes: (n, in, h, w) -> (n, out, 2h, 2w).
+    A deep block with ``noise`` adds it after each convolution. One with a ``style``, the length of the latent, takes
+    from it a gain and a bias for each channel before the first GLU. Shapes: (n, in, h, w) -> (n, out, 2h, 2w).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, deep: bool = False, noise: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, deep: bool = False, noise: bool = False, style: int = 0
+    ) -> None:
         super().__init__()
         self.deep = deep
+        self.style = nn.Linear(style, 4 * out_channels) if style else None
         self.noise_maps = 2 if deep and noise else 0
         self.up = UpConv(in_channels, 2 * out_channels)
         self.up_norm = nn.BatchNorm2d(2 * out_channels)
@@ -50,9 +57,13 @@ class UpBlock(nn.Module):
         if self.noise_maps:
             self.up_noise, self.conv_noise = NoiseInjection(), NoiseInjection()
 
-    def forward(self, x: Tensor, noise: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, noise: list[Tensor], latents: Tensor) -> Tensor:
         x = self.up(x)
-        x = glu(self.up_norm(self.up_noise(x, noise[0]) if noise else x))
+        x = self.up_norm(self.up_noise(x, noise[0]) if noise else x)
+        if self.style is not None:
+            gain, bias = self.style(latents).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
+            x = x * (1 + gain) + bias
+        x = glu(x)
         if not self.deep:
             return x
         x = self.conv(x)
@@ -88,6 +99,9 @@ class FastGANGenerator(nn.Module):
         latent_size: length of the latent vector.
         noise: whether every second block adds Gaussian noise, as in the paper. Without it the generator is
             faster, and batch norm folds into the convolutions.
+        styled: whether the latent also sets a gain and a bias for each channel of the blocks up to 64² (as styles do:
+            Karras et al. 2019, section 2). Which motif a cloth has, and in which colours, is the same all over it,
+            and convolutions from 4² up must otherwise carry that to every place. There is an output at 64² then, too.
 
     Raises:
         ValueError: for a resolution it cannot build.
@@ -96,7 +110,14 @@ class FastGANGenerator(nn.Module):
     channels, classes = 3, 0
     value_range = (-1, 1)
 
-    def __init__(self, resolution: int = 256, width: int = 32, latent_size: int = 256, noise: bool = True) -> None:
+    def __init__(
+        self,
+        resolution: int = 256,
+        width: int = 32,
+        latent_size: int = 256,
+        noise: bool = True,
+        styled: bool = False,
+    ) -> None:
         super().__init__()
         if resolution not in (32, 64, 128, 256, 512, 1024):
             raise ValueError(f"FastGAN builds 32, 64, 128, 256, 512 or 1024 pixels a side, not {resolution}.")
@@ -109,19 +130,26 @@ class FastGANGenerator(nn.Module):
         self.gates = nn.ModuleDict()
         for position, size in enumerate(levels[1:]):
             deep = position % 2 == 0
-            self.blocks[str(size)] = UpBlock(channels[size // 2], channels[size], deep, noise)
+            style = latent_size if styled and size <= LARGEST_STYLED else 0
+            self.blocks[str(size)] = UpBlock(channels[size // 2], channels[size], deep, noise, style)
             if size in SLE_SOURCES:
                 low = SLE_SOURCES[size]
                 self.gates[str(size)] = SkipLayerExcitation(channels[low], channels[size])
         self.to_rgb = nn.Conv2d(channels[resolution], 3, 3, padding=1, bias=False)
         # The paper's second output, which the discriminator's small branch reads.
         self.to_rgb_small = nn.Conv2d(channels[128], 3, 1, bias=False) if resolution > 128 else None
+        self.to_rgb_first = nn.Conv2d(channels[64], 3, 1, bias=False) if styled and resolution > 64 else None
         init_normal(self)
 
     def fold(self) -> None:
         """Make evaluation faster, with the same pictures. The network can then neither be trained nor saved."""
         for block in self.blocks.values():
             block.fold()
+
+    def outputs(self) -> dict[int, nn.Module]:
+        """The layers that make pictures, by the pictures' side."""
+        found = {64: self.to_rgb_first, 128: self.to_rgb_small, self.resolution: self.to_rgb}
+        return {side: layer for side, layer in found.items() if layer is not None}
 
     def noise_sizes(self) -> list[int]:
         """Sides of the square noise maps that :meth:`forward` takes, in order."""
@@ -133,13 +161,13 @@ class FastGANGenerator(nn.Module):
         labels: Tensor | None = None,
         noise: list[Tensor] | None = None,
         small: bool = False,
-        low: bool = False,
+        side: int | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """(n, latent_size) -> (n, 3, resolution, resolution) in [-1, 1].
 
         ``noise`` holds one (n, 1, side, side) Gaussian map for each of :meth:`noise_sizes`; drawn afresh when
-        absent. For resolutions above 128: with ``small`` the 128² output comes too; with ``low`` it comes alone, and
-        the levels above it are neither computed nor trained.
+        absent. For resolutions above 128 the 128² output comes too with ``small``. With ``side`` the output of that
+        side comes alone, one of :meth:`outputs`, and the levels above it are neither computed nor trained.
         """
         if noise is None:
             noise = [latents.new_empty(len(latents), 1, side, side).normal_() for side in self.noise_sizes()]
@@ -148,12 +176,12 @@ class FastGANGenerator(nn.Module):
         features = {4: x}
         for name, block in self.blocks.items():
             maps = [noise.pop(0) for _ in range(block.noise_maps)]
-            x = block(x, maps)
+            x = block(x, maps, latents)
             if name in self.gates:
                 x = self.gates[name](features[SLE_SOURCES[int(name)]], x)
             features[int(name)] = x
-            if low and int(name) == 128:
-                return torch.tanh(self.to_rgb_small(x))
+            if int(name) == side and side < self.resolution:
+                return torch.tanh(self.outputs()[side](x))
         picture = torch.tanh(self.to_rgb(x))
         if small and self.to_rgb_small is not None:
             return picture, torch.tanh(self.to_rgb_small(features[128]))

@@ -199,7 +199,7 @@ def test_fastgans_low_output_is_its_small_output() -> None:
     generator = FastGANGenerator(256, width=4, latent_size=8, noise=False).eval()
     latents = torch.randn(2, 8)
     with torch.no_grad():
-        assert torch.equal(generator(latents, low=True), generator(latents, small=True)[1])
+        assert torch.equal(generator(latents, side=128), generator(latents, small=True)[1])
 
 
 def test_fastgans_noise_changes_nothing_until_its_scale_is_learned() -> None:

@@ -167,5 +167,5 @@ def test_fields_that_do_not_fit_are_refused_before_the_first_step(tmp_path: Path
     from training.loop import GanTrainer
 
     recipe = dataclasses.replace(RECIPE, low_steps=5)
-    with pytest.raises(RunError, match=r"low_steps \(5\) and resolution, discriminators"):
+    with pytest.raises(RunError, match=r"low_steps \(5\) and resolution, network_args, discriminators"):
         GanTrainer(recipe, PictureSet(torch.zeros(4, 1, 28, 28, dtype=torch.uint8)), Run(tmp_path))

@@ -65,6 +65,7 @@ def test_the_command_line_trains_with_two_processes_and_stops_them_together(stud
         "batch": 2,
         "accumulate": 1,
         "low_steps": 0,
+        "lowest_steps": 0,
         "save_every": 2,
         "snapshot_every": 1000,
         "score_every": 0,
