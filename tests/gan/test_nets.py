@@ -202,6 +202,19 @@ def test_fastgans_low_output_is_its_small_output() -> None:
         assert torch.equal(generator(latents, side=128), generator(latents, small=True)[1])
 
 
+def test_a_styled_fastgan_gives_the_latent_a_say_at_every_place() -> None:
+    generator = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True).eval()
+    assert list(generator.outputs()) == [64, 128, 256]
+    assert [name for name, block in generator.blocks.items() if block.style] == ["8", "16", "32", "64"]
+    latents = torch.randn(3, 8)
+    with torch.no_grad():
+        assert [generator(latents, side=side).shape[-1] for side in (64, 128, 256)] == [64, 128, 256]
+        whole = generator(latents)
+        assert torch.equal(generator(latents, side=256), whole)
+        generator.fold()
+        assert torch.allclose(generator(latents), whole, atol=1e-5)
+
+
 def test_fastgans_noise_changes_nothing_until_its_scale_is_learned() -> None:
     generator = FastGANGenerator(64, width=4, latent_size=8).eval()
     latents = torch.randn(1, 8)
