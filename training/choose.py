@@ -168,7 +168,9 @@ def about_classes(items: list[basket.Item], kept: list[basket.Item], language: s
     used = {label: chosen.count(label) for label in all_labels if label in chosen}
     gone = {label: sum(one.label == label for one in items) for label in all_labels if label not in chosen}
     few, apart = labels.too_few(chosen), labels.unequal(chosen)
-    crossing = [f"{one.label}/{one.name} = {one.like}" for one in items if one.rule == "crosses"]
+    # Of each group once, however many are in it.
+    crosses = {one.group: f"{one.label}/{one.name} = {one.like}" for one in items if one.rule == "crosses"}
+    crossing = list(crosses.values())
     named = "; ".join(crossing[:NAMED]) + (f"; + {len(crossing) - NAMED}" if len(crossing) > NAMED else "")
     # In the way, key, values.
     said = [
@@ -176,7 +178,7 @@ def about_classes(items: list[basket.Item], kept: list[basket.Item], language: s
         (True, not all_labels and "error.classes.none", {}),
         (True, all_labels and len(used) < 2 and "train.classes_one", {}),
         (True, few and "train.classes_few", {"least": labels.LEAST_OF_A_CLASS, "found": labels.listed(few)}),
-        (False, gone and "train.classes_gone", {"found": labels.listed(gone)}),
+        (False, gone and "train.classes_gone", {"least": labels.LEAST_OF_A_CLASS, "found": labels.listed(gone)}),
         (False, apart and not few and "train.classes_unequal", dict(zip(("most", "least"), apart or (), strict=False))),
         (False, crossing and "train.classes_cross", {"count": len(crossing), "found": named}),
     ]

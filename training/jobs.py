@@ -55,6 +55,8 @@ LAST_LINES = 8
 ACTIVE = ("waiting", "running", "stopping")
 # Without steps: 1000 for a generator, as many as its recipe says for a classifier.
 DEFAULTS = {"steps": None, "name": "", "mirror": None, "keep_all": False}
+# Of the classes' names in the title of a run that was given none.
+LONGEST_SUBJECT = 40
 # The parts of a classifier's run that only its training needs.
 FEATURES, FOLDS = "features", "folds"
 # Folders of jobs that are being made or deleted.
@@ -269,9 +271,13 @@ def begin(
         recipe = own_classes(base, place / "pictures", wanted["steps"], wanted["mirror"])
         facts = {"classes": sorted(set(classes)), "features": str(place / FEATURES)}
         names = [f"{label}/{number:04d}.jpg" for number, label in enumerate(classes, start=1)]
+        # Of the base only the frozen part stays: its title would name classes that are not these.
+        subject = ", ".join(facts["classes"])
+        subject = subject if len(subject) <= LONGEST_SUBJECT else f"{subject[:LONGEST_SUBJECT]}…"
     else:
         recipe = fine_tuning(base, place / "pictures", wanted["steps"] or DEFAULT_STEPS, wanted["mirror"])
         names = [f"{number:04d}.jpg" for number in range(1, len(copies) + 1)]
+        subject = base_entry(base).title
     retention.make_room(owner)
     folder = runs_folder() / f"{MAKING}{job}"
     try:
@@ -283,7 +289,7 @@ def begin(
             record = {
                 "id": job,
                 "owner": owner,
-                "title": wanted["name"].strip() or f"{base_entry(base).title}, {time.strftime('%d.%m. %H:%M')}",
+                "title": wanted["name"].strip() or f"{subject}, {time.strftime('%d.%m. %H:%M')}",
                 "base": base,
                 "kind": kind,
                 "settings": wanted,

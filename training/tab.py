@@ -96,7 +96,7 @@ def opening(owner: str, shown: list, language: str = "en") -> tuple:
 def turn(owner: str, kind: str, language: str = "en") -> tuple:
     """What to train was chosen: what is said of it, the bases there are, the steps, and its view of the pictures."""
     return (
-        say(f"train.intro.{kind}", language),
+        gr.update(value=say(f"train.intro.{kind}", language)),
         base_choices(kind, language),
         gr.update(visible=kind == "generator"),
         *choose.present(owner, kind, language),
@@ -178,8 +178,8 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             gr.update(choices=[], value=None, visible=False),
             say("train.empty", language),
             *[hidden] * 2,
-            # A classifier's run had none to show.
-            gr.update(visible=True),
+            # A classifier's run that has gone had none to show.
+            gr.skip() if shown[0] is None else gr.update(visible=True),
             *[hidden] * 7,
             gr.Timer(active=False),
             shown,
@@ -303,13 +303,11 @@ def progress(status: jobs.Status, language: str = "en") -> str:
     if status.ahead:
         parts.append(say("train.ahead", language, count=status.ahead))
     parts.append(say("train.pictures_count", language, count=status.pictures))
-    done = f'value="{min(status.step, status.steps)}"'
     if status.kind == "classifier" and status.state == "running" and status.step in (0, status.steps):
         # What goes on before the first step and after the last takes longer than the steps.
         parts.insert(1, say("train.checking" if status.step else "train.looking", language))
-        done = ""
     bar = (
-        f'<progress max="{status.steps}" {done} '
+        f'<progress max="{status.steps}" value="{min(status.step, status.steps)}" '
         f'style="width: 100%; accent-color: var(--color-accent)" '
         f'aria-label="{say("train.progress", language)}"></progress>'
     )
@@ -375,7 +373,8 @@ def kinds(language: str = "en") -> dict[str, Any]:
     """What can be trained here; not to be chosen where there is but one."""
     found = [kind for kind, some in (("generator", jobs.bases()), ("classifier", jobs.classifier_bases())) if some]
     choices = [(say(f"train.kind.{kind}", language), kind) for kind in found]
-    return gr.update(choices=choices, value=found[0] if found else "generator", visible=len(found) > 1)
+    value = found[0] if found else "generator"
+    return gr.update(choices=choices, value=value, visible=len(found) > 1, interactive=True)
 
 
 def base_choices(kind: str = "generator", language: str = "en") -> dict[str, Any]:
@@ -384,7 +383,8 @@ def base_choices(kind: str = "generator", language: str = "en") -> dict[str, Any
         found = sorted(jobs.bases(), key=lambda one: (not one.name.startswith("batik"), one.name))
         choices = [(one.title, one.name) for one in found]
     else:
-        networks = {read_config(one.folder)["network"]: one for one in jobs.classifier_bases()}
+        found = sorted(jobs.classifier_bases(), key=lambda one: len(one.classes))
+        networks = {read_config(one.folder)["network"]: one for one in found}
         choices = [(say(f"train.base.{network}", language), one.name) for network, one in sorted(networks.items())]
     return gr.update(choices=choices, value=choices[0][1] if choices else None)
 
@@ -423,9 +423,10 @@ def build(owner: gr.BrowserState) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             kind = unchecked(
+                # What is chosen before the page has opened would be lost.
                 gr.Radio(
                     either["choices"], value=either["value"], label=t("train.kind"), visible=either["visible"],
-                    elem_id="train-kind",
+                    interactive=False, elem_id="train-kind",
                 )
             )  # fmt: skip
             intro = gr.Markdown(t("train.intro.generator"), elem_id="train-intro", elem_classes="quiet")

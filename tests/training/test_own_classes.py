@@ -36,7 +36,7 @@ def base(studio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_classes(folder: Path, first: int = 0, **counts: int) -> Path:
-    """Class folders of cloths, the ``first``th and following, each class in a colour of its own, no two cloths alike."""
+    """Class folders of cloths, the ``first``th and following, each class in a colour of its own, no two alike."""
     cloths = make_cloths(folder / "all", first + sum(counts.values()))[first:]
     colours = iter(("orange", "teal", "orchid", "khaki"))
     for name, count in counts.items():
@@ -116,7 +116,7 @@ def test_the_audit_names_what_is_wrong_with_the_classes(classes: Path, tmp_path:
     _, style, said, boxes, *_ = choose.drop(list(map(str, whole)), [], "ayu", "classifier")
     assert "52 of 58 pictures" in said and "page.jpg: This file" in said
     assert "Classes: nila (5), parang (40), soga (7)." in said
-    assert "Left out as a whole: truntum (2)." in said
+    assert "Left out as a whole: truntum (2). A class needs at least 5" in said
     assert f"soga/twin.png = nila/{twin.name}" in said and "parang has more than five times as many" in said
     captions = dict((key, text) for text, key in boxes["choices"])
     assert sorted(captions[key].split(" · ")[0] for key in boxes["value"]) == (
