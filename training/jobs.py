@@ -645,7 +645,8 @@ def own_models(owner: str) -> list[catalog.Entry]:
         if folder:
             with contextlib.suppress(CantingError):
                 # Not the whole id: pictures and links carry the name, and whoever knows the id may stop the job.
-                found.append(dataclasses.replace(catalog.entry(folder), name=f"mine-{record['id'][:8]}"))
+                name = f"mine-{record['id'][:8]}"
+                found.append(dataclasses.replace(catalog.entry(folder), name=name, title=record["title"]))
     return found
 
 

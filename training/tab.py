@@ -208,7 +208,7 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             value=losses(lines, language),
             x_title=say("train.step", language),
             y_title=say("train.loss", language),
-            color_title=say("train.network", language),
+            color_title=say("train.network" if generator else "train.pictures_kind", language),
             visible=len(lines) > 1,
         )
     return (

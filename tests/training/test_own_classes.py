@@ -186,7 +186,7 @@ def test_from_pictures_to_a_model_of_ones_own(studio: Path, classes: Path, tmp_p
     with pytest.raises(RunError, match="no such run"):
         recogniser.recognise("budi", job, photo)
     curve = tab.losses(recogniser.lines(status))
-    assert set(curve["network"]) == {"pictures it learned from", "pictures held back"}
+    assert set(curve["network"]) == {"learned from", "held back"}
 
     # In Classify at once, for its owner alone.
     own.register(jobs.own_models)
@@ -264,7 +264,7 @@ def test_a_fine_tuned_generator_is_in_generate_for_its_owner_alone(studio: Path,
     assert mine not in str(generate.listed("ayu"))
     write_samples(make_base(studio / job / "checkpoint"))
     update, style = generate.listed("ayu")
-    assert update["choices"][-1] == ("Tiny", mine) and style.count("--cloth") == 1
+    assert update["choices"][-1] == ("Kain nenek", mine) and style.count("--cloth") == 1
     assert len(generate.samples(mine, "ayu")) == generate.COUNT
     (one, _), *_ = generate.generate(mine, 2, 5, 1.0, "ayu")
     assert mine in one and job not in one
