@@ -471,7 +471,7 @@ def build(owner: gr.BrowserState) -> None:
                 elem_classes="pictures", elem_id="train-gallery",
             )  # fmt: skip
             curve = gr.LinePlot(
-                losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=300, visible=False,
+                losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=340, visible=False,
                 color_map={
                     say(key, code): colour
                     for key, colour in zip(LOSSES.values(), (NILA, SOGA) * 2, strict=True)
