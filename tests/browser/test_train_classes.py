@@ -60,7 +60,7 @@ def offered(page: Page) -> list[str]:
     page.wait_for_timeout(1500)
     page.locator("#classify-model input").click()
     names = page.get_by_role("option").all_inner_texts()
-    page.keyboard.press("Escape")
+    page.locator("#classify-model input").blur()
     return [name.replace("✓", "").strip() for name in names]
 
 
