@@ -32,9 +32,12 @@ def build() -> gr.Blocks:
         # What the browser keeps is read when it is on the page, and what lies in a tab comes onto it with the tab.
         visitor = gr.BrowserState("", storage_key="canting-visitor", secret="canting")
         with gr.Tabs():
-            for name, tab in (("generate", generate), ("digits", digits), ("classify", classify)):
-                with gr.Tab(t(f"app.tab.{name}"), id=name):
-                    tab.build()
+            with gr.Tab(t("app.tab.generate"), id="generate") as opened:
+                generate.build(visitor, opened)
+            with gr.Tab(t("app.tab.digits"), id="digits"):
+                digits.build()
+            with gr.Tab(t("app.tab.classify"), id="classify") as opened:
+                classify.build(visitor, opened)
             with gr.Tab(t("app.tab.results"), id="results") as opened:
                 results.build(opened)
             # Training is a package of its own: the app works without it.

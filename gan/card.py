@@ -184,19 +184,25 @@ def histogram(nearest: dict[str, list[float]]) -> str:
 
 
 def confused(path: Path) -> str:
-    """The ten most frequent mistakes of a confusion table, true classes by row, as a Markdown list."""
+    """The ten most frequent mistakes of a confusion table, as a Markdown list."""
+    worst = mistakes(path)[:MISTAKES]
+    return "\n".join(f"- {true} taken for {name}: {count} of {total}" for true, name, count, total in worst)
+
+
+def mistakes(path: Path) -> list[tuple[str, str, int, int]]:
+    """A confusion table's mistakes, most frequent first: true class, the one it was taken for, how often, of how many.
+
+    The table has true classes by row; among equals its order stays.
+    """
     with path.open(newline="", encoding="utf-8") as file:
         (_, *names), *rows = csv.reader(file)
-    pairs = [
-        (int(count), true, name)
+    found = [
+        (true, name, int(count), sum(map(int, counts)))
         for true, *counts in rows
         for name, count in zip(names, counts, strict=True)
         if name != true and int(count)
     ]
-    # Among equals in the order of the table.
-    worst = sorted(pairs, key=lambda pair: -pair[0])[:MISTAKES]
-    totals = {true: sum(map(int, counts)) for true, *counts in rows}
-    return "\n".join(f"- {true} taken for {name}: {count} of {totals[true]}" for count, true, name in worst)
+    return sorted(found, key=lambda one: -one[2])
 
 
 def licence(source: str, generator: bool) -> str:

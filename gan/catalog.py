@@ -103,8 +103,6 @@ def load(name: str | Path) -> Any:
     Raises:
         CheckpointError: when there is no such model or its files do not fit.
     """
-    from gan.checkpoint import load_folder
-
     folder = find(name).resolve()
     weights = folder / WEIGHTS
     # A folder of the Hub's cache is named after its commit.
@@ -113,14 +111,19 @@ def load(name: str | Path) -> Any:
     with _lock:
         if folder in _loaded and _loaded[folder][0] == changed:
             return _loaded[folder][1]
-        config, network = load_folder(folder)
-        if config["kind"] == "generator":
-            from gan.sampling import Generator
+        _loaded[folder] = (changed, opened(folder, label))
+        return _loaded[folder][1]
 
-            model = Generator(label, config, network)
-        else:
-            from gan.classify import Classifier, Rejection
 
-            model = Classifier(label, config, network, Rejection.load(folder))
-        _loaded[folder] = (changed, model)
-        return model
+def opened(folder: Path, label: str) -> Any:
+    """The model in a checkpoint folder, read anew and called ``label``. Raises CheckpointError as :func:`load`."""
+    from gan.checkpoint import load_folder
+
+    config, network = load_folder(folder)
+    if config["kind"] == "generator":
+        from gan.sampling import Generator
+
+        return Generator(label, config, network)
+    from gan.classify import Classifier, Rejection
+
+    return Classifier(label, config, network, Rejection.load(folder))

@@ -51,6 +51,11 @@ def publishing() -> bool | None:
     return {"1": True, "0": False}.get(os.environ.get("CANTING_PUBLISH", "").strip())
 
 
+def training_allowed() -> bool:
+    """Whether visitors may train: ``CANTING_TRAIN``, 1 or 0; where the owner has not said, anywhere but on a Space."""
+    return {"1": True, "0": False}.get(os.environ.get("CANTING_TRAIN", "").strip(), not on_space())
+
+
 def run_slots() -> int:
     """How many trainings go on at once: ``CANTING_RUNS_AT_ONCE``, else 1."""
     return max(1, int(_number("CANTING_RUNS_AT_ONCE", 1)))

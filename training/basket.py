@@ -26,7 +26,8 @@ from gan.errors import RunError
 from gan.files import atomic
 from gan.settings import runs_folder
 from gan.texts import LANGUAGES
-from training.intake import LEAST_PICTURES, TooFew, take_in
+from training import labels
+from training.intake import LEAST_PICTURES, Taken, TooFew, take_in
 
 FOLDER = ".baskets"
 
@@ -38,13 +39,17 @@ class Item:
     Attributes:
         name: as it was handed in.
         copy: its file in ``pictures/``; "" for what could not be read.
+        label: its class, told by its folder or zip; "" for none.
+        group: shared by near-duplicates.
         rule: why the audit would leave it out, one of ``training.audit``'s; "" keeps it.
-        like: for a duplicate the name of the one that is kept.
+        like: for a duplicate the name of the one that is kept, for a picture in two classes the other's.
         reason: for an unreadable file what is wrong with it, by language.
     """
 
     name: str
     copy: str = ""
+    label: str = ""
+    group: int = -1
     rule: str = ""
     like: str = ""
     reason: dict[str, str] = field(default_factory=dict)
@@ -65,33 +70,38 @@ def add(owner: str, pictures: Sequence[Path | str]) -> list[Item]:
         except BaseException:
             clear_up(folder, items)
             raise
-        for one in taken:
-            if one.copy:
-                items.append(Item(one.name, one.copy.name))
-            else:
-                reason = {code: one.error.say(code) for code in LANGUAGES}
-                items.append(Item(one.name, rule="unreadable", reason=reason))
+        items += map(item, taken)
         judge(folder / "pictures", items)
         with atomic(folder / "basket.json") as path:
             path.write_text(json.dumps([asdict(one) for one in items], ensure_ascii=False), encoding="utf-8")
     return items
 
 
+def item(taken: Taken) -> Item:
+    """One file as it is noted in a basket, not yet judged."""
+    if taken.copy:
+        return Item(taken.name, taken.copy.name, taken.label)
+    reason = {code: taken.error.say(code) for code in LANGUAGES}
+    return Item(taken.name, label=taken.label, rule="unreadable", reason=reason)
+
+
 def judge(folder: Path, items: list[Item]) -> None:
     """Write the audit's findings about the copies in ``folder`` into their items."""
     from training.audit import audit
 
+    labels.unify(items)
     findings = {one.name: one for one in audit(folder)} if any(one.copy for one in items) else {}
     kept = {findings[one.copy].group: one.name for one in items if one.copy and not findings[one.copy].rule}
     for one in items:
         if one.copy:
-            one.rule = findings[one.copy].rule
-            one.like = kept.get(findings[one.copy].group, "") if one.rule == "duplicate" else ""
+            one.rule, one.group = findings[one.copy].rule, findings[one.copy].group
+            one.like = kept.get(one.group, "") if one.rule == "duplicate" else ""
 
 
-def content(owner: str) -> list[Item]:
-    """What is in a visitor's basket, in the order handed in."""
-    return read(folder_of(owner))
+def content(owner: str, classes: bool = False) -> list[Item]:
+    """What is in a visitor's basket, in the order handed in; with ``classes`` judged as a classifier's pictures."""
+    items = read(folder_of(owner))
+    return labels.mark_few(labels.judge(items)) if classes else items
 
 
 def kept(owner: str, left_out: Collection[str]) -> list[Path]:
@@ -105,6 +115,17 @@ def kept(owner: str, left_out: Collection[str]) -> list[Path]:
     if len(items) - out.total() < LEAST_PICTURES:
         raise TooFew(len(items), out)
     return [folder / "pictures" / one.copy for one in items if one.copy and one.copy not in left_out]
+
+
+def kept_classes(owner: str, left_out: Collection[str]) -> tuple[list[Path], list[str]]:
+    """The copies to train a classifier on, all but those named in ``left_out``, and the class of each.
+
+    Raises:
+        DataError: when they make no two classes of at least 5 pictures each.
+    """
+    chosen = [one for one in content(owner) if one.copy and one.copy not in left_out]
+    labels.check([one.label for one in chosen])
+    return [folder_of(owner) / "pictures" / one.copy for one in chosen], [one.label for one in chosen]
 
 
 def empty(owner: str) -> None:

@@ -2,6 +2,8 @@
 
 The tick boxes are the contact sheet: each shows its picture. All of them come as one picture inside the page's style,
 so that nothing of a visitor's lies at an address of its own.
+
+What the audit says depends on what is to be trained: a classifier's pictures have classes (``training.labels``).
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from PIL import Image, ImageOps
 from gan.pictures import SUFFIXES, open_picture
 from gan.tabs.common import HELPER, PRIVATE, guard, t, unchecked
 from gan.texts import say
-from training import basket
+from training import basket, labels
 from training.intake import LEAST_PICTURES, MOST
 
 COLUMNS, CELL = 10, (144, 108)
 LONGEST_NAME = 20
 PREVIEWS = 8
+# How many pictures of two classes are named under the count.
+NAMED = 5
 
 CSS = """
 #train-leave { padding: 8px 10px !important; background: var(--block-background-fill) !important; }
@@ -48,33 +52,43 @@ CSS = """
 # Handlers -------------------------------------------------------------------------------------------------------
 
 
-def drop(pictures: list[str] | None, left_out: list[str] | None, owner: str, language: str = "en") -> tuple:
+def drop(
+    pictures: list[str] | None, left_out: list[str] | None, owner: str, kind: str = "generator", language: str = "en"
+) -> tuple:
     """Pictures were dropped: into the basket, and what the audit finds onto the page. Ticks of before stay.
 
     Raises:
         DataError: for too many pictures or an unsafe zip.
     """
-    before = {one.copy for one in basket.content(owner)}
-    items = basket.add(owner, pictures or [])
-    ticked = [one.copy for one in items if (one.copy in (left_out or []) if one.copy in before else one.rule)]
-    return None, *show(owner, items, ticked, language)
+    before = {one.copy: one.rule for one in judged(owner, kind)}
+    basket.add(owner, pictures or [])
+    items = judged(owner, kind)
+    # Ticks stay, and so does their absence, but not where what is found is new, or gone: a class may have grown.
+    stays = [one.copy for one in items if before.get(one.copy) == one.rule]
+    ticked = [one.copy for one in items if (one.copy in (left_out or []) if one.copy in stays else one.rule)]
+    return None, *show(owner, items, ticked, kind, language)
 
 
-def clear(owner: str, language: str = "en") -> tuple:
+def clear(owner: str, kind: str = "generator", language: str = "en") -> tuple:
     """Remove all was pressed."""
     basket.empty(owner)
-    return show(owner, [], [], language)
+    return show(owner, [], [], kind, language)
 
 
-def present(owner: str, language: str = "en") -> tuple:
+def present(owner: str, kind: str = "generator", language: str = "en") -> tuple:
     """The basket as it lies, with the audit's own ticks."""
-    items = basket.content(owner) if owner else []
-    return show(owner, items, [one.copy for one in items if one.rule], language)
+    items = judged(owner, kind) if owner else []
+    return show(owner, items, [one.copy for one in items if one.rule], kind, language)
 
 
-def recount(owner: str, left_out: list[str] | None, language: str = "en") -> str:
+def recount(owner: str, left_out: list[str] | None, kind: str = "generator", language: str = "en") -> str:
     """A box was ticked: how many are left, and what could not be read."""
-    return count(basket.content(owner), left_out or [], language)
+    return count(judged(owner, kind), left_out or [], kind, language)
+
+
+def judged(owner: str, kind: str) -> list[basket.Item]:
+    """What is in the basket, and what speaks against it for a generator or a classifier."""
+    return basket.content(owner, classes=kind == "classifier")
 
 
 def preview(owner: str, base: str, left_out: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -89,30 +103,34 @@ def preview(owner: str, base: str, left_out: list[str] | None) -> tuple[dict[str
 # What they show -------------------------------------------------------------------------------------------------
 
 
-def show(owner: str, items: list[basket.Item], ticked: list[str], language: str) -> tuple:
-    """Updates for the section's parts: style, count, boxes, buttons, preview and its text."""
+def show(owner: str, items: list[basket.Item], ticked: list[str], kind: str, language: str) -> tuple:
+    """Updates for the section's parts: style, count, boxes, buttons, the preview's button, preview and its text."""
     seen = sorted((one for one in items if one.copy), key=lambda one: not one.rule)
     boxes = gr.update(
-        choices=[(caption(one, language), one.copy) for one in seen],
+        choices=[(caption(one, kind, language), one.copy) for one in seen],
         value=[one for one in ticked if one],
         visible=bool(seen),
     )
     folder = basket.folder_of(owner) / "pictures"
     return (
         sheet([folder / one.copy for one in seen]),
-        count(items, ticked, language),
+        count(items, ticked, kind, language),
         boxes,
         gr.update(visible=bool(items)),
+        # A classifier sees pictures as they are.
+        gr.update(visible=kind == "generator"),
         gr.update(value=None, visible=False),
         gr.update(visible=False),
     )
 
 
-def caption(item: basket.Item, language: str) -> str:
-    """What the audit says about a picture, and its name or that of the one it repeats."""
-    if item.like:
-        return f"{say('train.rule.duplicate', language)} · {say('train.like', language, name=short(item.like))}"
-    return f"{say(f'train.rule.{item.rule}', language)} · {short(item.name)}" if item.rule else short(item.name)
+def caption(item: basket.Item, kind: str, language: str) -> str:
+    """What the audit says about a picture, its class, and its name or that of the one it repeats."""
+    parts = [say(f"train.rule.{item.rule}", language)] if item.rule else []
+    if kind == "classifier" and item.label:
+        parts.append(short(item.label))
+    parts.append(say("train.like", language, name=short(item.like)) if item.like else short(item.name))
+    return " · ".join(parts)
 
 
 def short(name: str, most: int = LONGEST_NAME) -> str:
@@ -120,15 +138,15 @@ def short(name: str, most: int = LONGEST_NAME) -> str:
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most // 2) :]}"
 
 
-def count(items: list[basket.Item], left_out: list[str], language: str) -> str:
-    """How many pictures will be used, and which files could not be read and why, as HTML."""
+def count(items: list[basket.Item], left_out: list[str], kind: str, language: str) -> str:
+    """How many pictures will be used, of which classes, and which files could not be read and why, as HTML."""
     if not items:
         return ""
-    kept = sum(bool(one.copy) and one.copy not in left_out for one in items)
-    few = kept < LEAST_PICTURES
-    sentence = say(
-        "train.audit_few" if few else "train.audit_count", language, kept=kept, files=len(items), least=LEAST_PICTURES
-    )
+    kept = [one for one in items if one.copy and one.copy not in left_out]
+    few = len(kept) < LEAST_PICTURES
+    values = {"kept": len(kept), "files": len(items), "least": LEAST_PICTURES}
+    sentence = say("train.audit_few" if few else "train.audit_count", language, **values)
+    classes = about_classes(items, kept, language) if kind == "classifier" else []
     broken = [one for one in items if not one.copy]
     rows = [f"<p>{html.escape(one.name)}: {html.escape(one.reason.get(language[:2], ''))}</p>" for one in broken[:10]]
     if len(broken) > 10:
@@ -136,10 +154,39 @@ def count(items: list[basket.Item], left_out: list[str], language: str) -> str:
     return "".join(
         [
             f'<p role="status" class="{"few" if few else ""}">{sentence}.</p>',
+            *classes,
             *rows,
-            f"<p>{say('train.audit_found', language)}</p>",
+            f"<p>{say(f'train.audit_found.{kind}', language)}</p>",
         ]
     )
+
+
+def about_classes(items: list[basket.Item], kept: list[basket.Item], language: str) -> list[str]:
+    """The classes with their numbers of pictures, and what stands in the way of learning them, as HTML."""
+    chosen = [one.label for one in kept if one.label]
+    all_labels = sorted({one.label for one in items if one.label})
+    used = {label: chosen.count(label) for label in all_labels if label in chosen}
+    gone = {label: sum(one.label == label for one in items) for label in all_labels if label not in chosen}
+    few, apart = labels.too_few(chosen), labels.unequal(chosen)
+    # Of each group once, however many are in it.
+    crosses = {one.group: f"{one.label}/{one.name} = {one.like}" for one in items if one.rule == "crosses"}
+    crossing = list(crosses.values())
+    named = "; ".join(crossing[:NAMED]) + (f"; + {len(crossing) - NAMED}" if len(crossing) > NAMED else "")
+    # In the way, key, values.
+    said = [
+        (False, used and "train.classes", {"found": labels.listed(used)}),
+        (True, not all_labels and "error.classes.none", {}),
+        (True, all_labels and len(used) < 2 and "train.classes_one", {}),
+        (True, few and "train.classes_few", {"least": labels.LEAST_OF_A_CLASS, "found": labels.listed(few)}),
+        (False, gone and "train.classes_gone", {"least": labels.LEAST_OF_A_CLASS, "found": labels.listed(gone)}),
+        (False, apart and not few and "train.classes_unequal", dict(zip(("most", "least"), apart or (), strict=False))),
+        (False, crossing and "train.classes_cross", {"count": len(crossing), "found": named}),
+    ]
+    return [
+        f'<p class="{"few" if stops else ""}">{html.escape(say(key, language, **values))}</p>'
+        for stops, key, values in said
+        if key
+    ]
 
 
 def sheet(pictures: list[Path]) -> str:
@@ -164,8 +211,10 @@ def sheet(pictures: list[Path]) -> str:
 # Layout and wiring ----------------------------------------------------------------------------------------------
 
 
-def section(owner: gr.BrowserState) -> tuple[gr.CheckboxGroup, list[gr.components.Component], gr.Button]:
-    """Lay the section out and wire all but the preview, which needs the base.
+def section(
+    owner: gr.BrowserState, kind: gr.Radio
+) -> tuple[gr.CheckboxGroup, list[gr.components.Component], gr.Button]:
+    """Lay the section out and wire all but the preview, which needs the base. ``kind`` is what is to be trained.
 
     Returns the boxes, the parts that :func:`show` updates, and the preview's button.
     """
@@ -188,12 +237,12 @@ def section(owner: gr.BrowserState) -> tuple[gr.CheckboxGroup, list[gr.component
         elem_id="train-previews",
     )  # fmt: skip
     told = gr.Markdown(t("train.preview_text"), visible=False, elem_classes="quiet", elem_id="train-preview-text")
-    parts = [style, said, leave, buttons, previews, told]
+    parts = [style, said, leave, buttons, look, previews, told]
     pictures.upload(
-        guard(drop), [pictures, leave, owner], [pictures, *parts], show_progress_on=[pictures], **PRIVATE
+        guard(drop), [pictures, leave, owner, kind], [pictures, *parts], show_progress_on=[pictures], **PRIVATE
     )  # fmt: skip
-    leave.input(guard(recount), [owner, leave], said, trigger_mode="always_last", **HELPER)
-    away.click(guard(clear), owner, parts, **HELPER)
+    leave.input(guard(recount), [owner, leave, kind], said, trigger_mode="always_last", **HELPER)
+    away.click(guard(clear), [owner, kind], parts, **HELPER)
     return leave, parts, look
 
 

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from gan import nets
+from gan import catalog, nets
+from gan.checkpoint import load_folder
 from gan.classify import normalised, to_input
 from gan.errors import RunError
 from gan.files import atomic
@@ -128,14 +130,33 @@ def joined(own: PictureSet, more: PictureSet) -> PictureSet:
     )
 
 
+def frozen_part(recipe: ClassifierRecipe) -> dict[str, Tensor]:
+    """The weights of the checkpoint that the recipe starts from, less its head, which knows other classes.
+
+    Raises:
+        CheckpointError: when it is not there or does not load.
+        RunError: when it is of another network.
+    """
+    config, network = load_folder(catalog.find(recipe.start))
+    if config["network"] != recipe.network:
+        first, second = f"start ({recipe.start}, {config['network']})", f"network ({recipe.network})"
+        raise RunError("error.run.fields", first=first, second=second)
+    return {key: value for key, value in network.state_dict().items() if not key.startswith("head.")}
+
+
 class ClassifierTrainer:
     """Network, optimizer and data of one run.
 
     Args:
         recipe: what to train and how.
         run: where it is kept. Its ``run.json`` may name the positions of the pictures to train on (``chosen``) and to
-            validate on (``held``); without them all are trained on.
+            validate on (``held``); without them all are trained on. ``features`` is a folder to keep the frozen part's
+            features in, without it the cache folder: what a visitor hands in leaves nothing there.
         data: the pictures as :func:`open_for` gives them; opened when absent.
+
+    Raises:
+        CheckpointError: when the recipe starts from a checkpoint that is not there or does not load.
+        RunError: when that is of another network.
     """
 
     def __init__(self, recipe: ClassifierRecipe, run: Run, data: PictureSet | None = None) -> None:
@@ -155,7 +176,10 @@ class ClassifierTrainer:
             self.network.features.load_state_dict(mobilenet_features())
             if hasattr(self.network, "second"):
                 self.network.second.load_state_dict(efficientnet_features())
+        elif recipe.start:
+            self.network.load_state_dict({**self.network.state_dict(), **frozen_part(recipe)})
         self.network.to(self.device, memory_format=torch.channels_last)
+        self.features = Path(facts.get("features") or cache_folder() / "features")
         self.bank = FeatureBank(self) if recipe.passes else None
         self.optimizer = self.build_optimizer()
         self.step = 0
@@ -309,8 +333,8 @@ class ClassifierTrainer:
 class FeatureBank:
     """What the frozen part of a network makes of every picture, for a number of augmented passes.
 
-    A pass is computed when first asked for, whole and in batches of fixed make-up, and kept in the cache folder: the
-    folds of a cross-validation share it, and a resumed run reads the very same numbers.
+    A pass is computed when first asked for, whole and in batches of fixed make-up, and kept in the trainer's folder of
+    features: the folds of a cross-validation share it, and a resumed run reads the very same numbers.
     """
 
     def __init__(self, trainer: ClassifierTrainer) -> None:
@@ -339,8 +363,8 @@ class FeatureBank:
         return hashlib.sha256(self.text.encode() + pixels.digest()).hexdigest()[:20]
 
     def kept(self, data: PictureSet, number: int) -> Tensor:
-        """One pass over ``data``, from the cache folder or computed and put there."""
-        file = cache_folder() / "features" / f"{self.key_of(data)}-{number}.safetensors"
+        """One pass over ``data``, from the folder of features or computed and put there."""
+        file = self.trainer.features / f"{self.key_of(data)}-{number}.safetensors"
         if not file.exists():
             computed = self.compute(data, number)
             with atomic(file) as path:

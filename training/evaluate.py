@@ -60,6 +60,11 @@ def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
         command += f" --samples {samples}"
     else:
         figures = classifier(folder, config)
+    return write_metrics(folder, figures, command)
+
+
+def write_metrics(folder: Path, figures: dict[str, Any], command: str) -> dict[str, Any]:
+    """Write a checkpoint's ``metrics.json``, with how it was measured, and its card anew. Returns what was written."""
     written = {
         **{key: round(value, 5) if isinstance(value, float) else value for key, value in figures.items()},
         "command": command,
@@ -260,7 +265,7 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 
 
 def write_confusion(path: Path, table: Tensor, classes: list[str]) -> None:
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["true \\ predicted", *classes])
         writer.writerows([name, *row] for name, row in zip(classes, table.tolist(), strict=True))

@@ -118,7 +118,8 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
     state = run.load_state()
     if state is None:
         raise RunError("error.run.snapshot", folder=run.folder, step="-")
-    classes = open_for(from_json(ClassifierRecipe, recipe)).classes
+    # Known without opening every picture anew where the run says so.
+    classes = run.read().get("classes") or open_for(from_json(ClassifierRecipe, recipe)).classes
     config = {
         "kind": "classifier",
         "title": TITLES.get(recipe["name"], recipe["name"]),
@@ -141,6 +142,7 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         "step": state["step"],
         "source": recipe["source"],
         "extra": recipe["extra"],
+        "start": recipe["start"],
     }
     save(target, state["network"], config)
     if recipe["at_large"]:

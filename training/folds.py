@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from training import duplicates
 from training.classifier import ClassifierTrainer, fused, open_for
 from training.data.pictures import PictureSet, mix
 from training.data.sources import open_source
+from training.loop import Stopped
 from training.recipes import ClassifierRecipe
 from training.runs import Run
 from training.start import classifier_trainer
@@ -121,24 +123,41 @@ def at_large(trainer: ClassifierTrainer) -> tuple[Tensor, list[int]]:
     return trainer.bank.of(data)[:, : recipe.views], groups_of(recipe, data)
 
 
-def cross_validate(recipe: ClassifierRecipe) -> Iterator[ClassifierTrainer]:
+def cross_validate(
+    recipe: ClassifierRecipe,
+    data: PictureSet | None = None,
+    root: Path | None = None,
+    on_step: Callable[..., None] | None = None,
+    **facts: Any,
+) -> Iterator[ClassifierTrainer]:
     """Train the recipe once for each fold, without that fold's pictures, and give the trained trainers in turn.
 
-    Extra pictures are never held, and not trained on where a near-duplicate is. Each is a run of its own under the runs
-    folder, so that an interrupted evaluation goes on where it stopped and a finished fold is not trained again.
+    Extra pictures are never held, and not trained on where a near-duplicate is. Each is a run of its own, so that an
+    interrupted evaluation goes on where it stopped and a finished fold is not trained again.
+
+    Args:
+        data: the recipe's pictures as ``open_for`` gives them; opened when absent.
+        root: where the folds' runs are kept; under the runs folder when absent.
+        on_step: asked after every step; it may raise Stopped.
+        facts: for the folds' ``run.json``.
+
+    Raises:
+        Stopped: where ``on_step`` did; the fold under way is saved.
     """
-    data = open_for(recipe)
+    data = data or open_for(recipe)
     own = len(data) - data.extra
     groups = groups_of(recipe, data)
     folds = stratified_folds(data.labels[:own].tolist(), groups[:own], recipe.folds, recipe.seed)
     key = hashlib.sha256(json.dumps([asdict(replace(recipe, about="")), data.names, folds]).encode()).hexdigest()[:8]
-    root = settings.runs_folder() / f"{recipe.name}-folds-{key}"
+    root = root or settings.runs_folder() / f"{recipe.name}-folds-{key}"
     for fold in range(recipe.folds):
         run = Run(root / str(fold))
         if not (run.folder / "run.json").exists():
             held = [i for i, at in enumerate(folds) if at == fold]
             alike = {groups[i] for i in held}
-            run.create(recipe, chosen=[i for i in range(len(data)) if groups[i] not in alike], held=held)
+            run.create(recipe, chosen=[i for i in range(len(data)) if groups[i] not in alike], held=held, **facts)
         trainer = classifier_trainer(recipe, run, data)
-        trainer.train()
+        trainer.train(on_step)
+        if trainer.step < recipe.steps:
+            raise Stopped
         yield trainer

@@ -32,9 +32,10 @@ SHORT_SIDE = 1024
 
 @dataclass(frozen=True)
 class Taken:
-    """One file handed in: its name, and the copy made of it or why there is none."""
+    """One file handed in: its name, its class (``training.labels``), and the copy made of it or why there is none."""
 
     name: str
+    label: str = ""
     copy: Path | None = None
     error: PictureError | None = None
 
@@ -77,29 +78,31 @@ def take_in(pictures: Path | str | Sequence[Path | str], folder: Path, present: 
         DataError: for more than 500 pictures in all, or an unsafe or oversized zip.
     """
     from training.data.sources import Entry, ZipLimits, folder_entries, zip_entries
+    from training.labels import labels_of
 
     limits = ZipLimits(files=4 * MOST, file_bytes=MAX_FILE_BYTES, total_bytes=1_500_000_000)
     given = [pictures] if isinstance(pictures, Path | str) else list(pictures)
     with contextlib.ExitStack() as opened:
-        entries: list[Entry] = []
+        entries: list[tuple[Entry, str]] = []
         for path in map(Path, given):
             if path.is_dir():
-                entries += opened.enter_context(folder_entries(path))
+                found, container = opened.enter_context(folder_entries(path)), path.name
             elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
-                entries += opened.enter_context(zip_entries(path, limits))
+                found, container = opened.enter_context(zip_entries(path, limits)), path.stem
             else:
-                entries.append(Entry(PurePosixPath(path.name), lambda path=path: path))
+                found, container = [Entry(PurePosixPath(path.name), lambda path=path: path)], ""
+            entries += zip(found, labels_of([one.name for one in found], container), strict=True)
         if present + len(entries) > MOST:
             raise DataError("error.upload.count", found=present + len(entries), most=MOST)
         folder.mkdir(parents=True, exist_ok=True)
-        entries.sort(key=lambda entry: entry.name.parts)
+        entries.sort(key=lambda one: (one[1], one[0].name.parts))
         copies = [folder / f"{number:04d}.jpg" for number in range(present + 1, present + 1 + len(entries))]
         # Decoding and resizing let other threads go on.
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            return list(threads.map(take, entries, copies))
+            return list(threads.map(take, *zip(*entries, strict=True), copies)) if entries else []
 
 
-def take(entry: Entry, copy: Path) -> Taken:
+def take(entry: Entry, label: str, copy: Path) -> Taken:
     """Write one picture to ``copy``; what became of it."""
     try:
         contents = entry.read()
@@ -108,9 +111,9 @@ def take(entry: Entry, copy: Path) -> Taken:
         # Half of it, as large JPEGs are decoded at no less than twice the side given.
         picture = open_picture(contents, side=SHORT_SIDE // 2)
     except PictureError as error:
-        return Taken(entry.name.name, error=error)
+        return Taken(entry.name.name, label, error=error)
     reduce(picture).save(copy, "JPEG", quality=95, subsampling=0)
-    return Taken(entry.name.name, copy)
+    return Taken(entry.name.name, label, copy)
 
 
 def reduce(picture: Image.Image) -> Image.Image:

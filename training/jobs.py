@@ -3,7 +3,7 @@
 A job is a run directory (see ``training.runs``) with three things more:
 
     job.json     what was asked for, by whom, and the process that trains it
-    pictures/    copies of the pictures handed in
+    pictures/    copies of the pictures handed in, a classifier's in a folder for each class
     checkpoint/  the model it made, a checkpoint folder, once it has ended (``training.promote``)
 
 The process (``training.worker``) is detached from whoever starts it and outlives the app. One trains at a time, more
@@ -39,13 +39,13 @@ from gan import catalog
 from gan.checkpoint import read_config
 from gan.errors import CantingError, RunError
 from gan.files import atomic
-from gan.settings import ROOT, checkpoints_folder, data_folder, run_slots, runs_folder
+from gan.settings import ROOT, checkpoints_folder, data_folder, run_slots, runs_folder, training_allowed
 from gan.texts import LANGUAGES, say
-from training import retention
+from training import basket, labels, retention
 from training.intake import LEAST_PICTURES, TooFew, UploadError, take_in
 from training.promote import checkpoint_of, entitle
 from training.promote import promote as promote_snapshot
-from training.recipes import RECIPES, GanRecipe
+from training.recipes import RECIPES, ClassifierRecipe, GanRecipe
 from training.runs import Run
 
 STOP_SECONDS = 20
@@ -53,7 +53,12 @@ MOST_STEPS = 100_000
 DEFAULT_STEPS = 1000
 LAST_LINES = 8
 ACTIVE = ("waiting", "running", "stopping")
-DEFAULTS = {"steps": DEFAULT_STEPS, "name": "", "mirror": None, "keep_all": False}
+# Without steps: 1000 for a generator, as many as its recipe says for a classifier.
+DEFAULTS = {"steps": None, "name": "", "mirror": None, "keep_all": False}
+# Of the classes' names in the title of a run that was given none.
+LONGEST_SUBJECT = 40
+# The parts of a classifier's run that only its training needs.
+FEATURES, FOLDS = "features", "folds"
 # Folders of jobs that are being made or deleted.
 MAKING, DELETING = ".new-", ".deleted-"
 
@@ -63,6 +68,7 @@ class Status:
     """What is known of one job.
 
     Attributes:
+        kind: of the model that it makes, "generator" or "classifier".
         state: waiting, running, stopping, stopped, finished or failed.
         seconds: of training so far; ``seconds_left`` at the present speed, None while that is unknown.
         images_per_second: over the last few steps.
@@ -76,6 +82,7 @@ class Status:
     id: str
     title: str
     base: str
+    kind: str
     state: str
     step: int
     steps: int
@@ -95,7 +102,7 @@ class Status:
 
 
 def bases() -> list[catalog.Entry]:
-    """The models that can be fine-tuned: unconditional generators whose recipe is known."""
+    """The generators that can be fine-tuned: unconditional ones whose recipe is known."""
     return [
         entry
         for entry in catalog.entries("generator")
@@ -103,9 +110,19 @@ def bases() -> list[catalog.Entry]:
     ]
 
 
+def classifier_bases() -> list[catalog.Entry]:
+    """The classifiers that can be taught other classes: those with a frozen part; the judges only measure."""
+    recipes = ((entry, RECIPES.get(entry.recipe)) for entry in catalog.entries("classifier"))
+    return [
+        entry
+        for entry, recipe in recipes
+        if isinstance(recipe, ClassifierRecipe) and recipe.passes and not entry.name.startswith("judge-")
+    ]
+
+
 def base_entry(name: str) -> catalog.Entry:
-    """One of :func:`bases` by name. Raises RunError when there is none such."""
-    known = {entry.name: entry for entry in bases()}
+    """One of :func:`bases` or :func:`classifier_bases` by name. Raises RunError when there is none such."""
+    known = {entry.name: entry for entry in [*bases(), *classifier_bases()]}
     if name not in known:
         raise RunError("error.job.base", name=name, known=", ".join(known) or "–")
     return known[name]
@@ -142,6 +159,28 @@ def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None)
     )
 
 
+def own_classes(base: str, folder: Path, steps: int | None = None, mirror: bool | None = None) -> ClassifierRecipe:
+    """The recipe that teaches ``base``, of which only the head changes, the classes that are the folders in ``folder``.
+
+    Raises:
+        RunError: when ``base`` is not one of :func:`classifier_bases`.
+    """
+    config = read_config(base_entry(base).folder)
+    recipe = RECIPES[config["recipe"]]
+    return dataclasses.replace(
+        recipe,
+        source=str(folder),
+        start=base,
+        network=config["network"],
+        extra="",
+        # Whether the base's own idea of "not batik" fits these pictures is seen once it is trained.
+        at_large="",
+        flip=recipe.flip if mirror is None else mirror,
+        steps=steps or recipe.steps,
+        save_every=max(1, (steps or recipe.steps) // 10),
+    )
+
+
 def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
     """Settings with defaults filled in: steps (1 to 100,000), name (up to 60 characters), mirror, keep_all.
 
@@ -155,7 +194,7 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
     steps = checked["steps"]
     if isinstance(steps, float) and steps.is_integer():
         checked["steps"] = steps = int(steps)
-    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= MOST_STEPS:
+    if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= MOST_STEPS):
         raise RunError("error.job.steps", most=MOST_STEPS)
     if checked["mirror"] not in (None, True, False):
         raise RunError("error.job.mirror")
@@ -172,22 +211,22 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
 def start(
     base: str, pictures: Path | str | Sequence[Path | str], settings: dict[str, Any] | None = None, owner: str = ""
 ) -> str:
-    """Begin to fine-tune ``base`` on what the audit keeps of ``pictures``; returns the new job's id.
+    """Begin to train ``base`` on what the audit keeps of ``pictures``; returns the new job's id.
 
     Args:
-        base: a name of :func:`bases`.
-        pictures: a folder, a zip, or a list of picture files and zips; see ``training.intake``.
+        base: a name of :func:`bases` or :func:`classifier_bases`.
+        pictures: a folder, a zip, or a list of picture files and zips; see ``training.intake``, and
+            ``training.labels`` for the classes that a classifier is taught.
         settings: see :func:`check_settings`. With ``keep_all`` nothing is left out.
         owner: whoever may see the job in :func:`list_jobs`.
 
     Raises:
-        RunError: for an unknown base or an unusable setting, or when the owner has too many jobs.
-        DataError: for a file that is no picture, or fewer than 10 that can be trained on.
+        RunError: for an unknown base or an unusable setting, when the owner has too many jobs, or training is off.
+        DataError: for a file that is no picture, fewer than 10 that can be trained on, or classes that cannot be.
     """
-    from training.audit import audit
-
+    check_allowed()
     wanted = check_settings(settings)
-    base_entry(base)
+    classes = base_entry(base).kind == "classifier"
     runs_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runs_folder(), prefix=MAKING) as temporary:
         folder = Path(temporary)
@@ -195,36 +234,67 @@ def start(
         for one in taken:
             if one.error:
                 raise UploadError(one.name, one.error) from one.error
-        findings = [] if wanted["keep_all"] or not taken else audit(folder)
-        out = {one.name: one.rule for one in findings if one.rule}
-        copies = [one.copy for one in taken if one.copy.name not in out]
-        if len(copies) < LEAST_PICTURES:
-            raise TooFew(len(taken), Counter(out.values()))
-        return begin(base, copies, settings, owner)
+        items = [basket.item(one) for one in taken]
+        if wanted["keep_all"]:
+            labels.unify(items)
+        else:
+            basket.judge(folder, items)
+            items = labels.judge(items) if classes else items
+        kept = [one for one in items if not one.rule]
+        if classes:
+            labels.check([one.label for one in kept])
+        elif len(kept) < LEAST_PICTURES:
+            raise TooFew(len(taken), Counter(one.rule for one in items if one.rule))
+        return begin(base, [folder / one.copy for one in kept], settings, owner, [one.label for one in kept])
 
 
-def begin(base: str, copies: Sequence[Path], settings: dict[str, Any] | None, owner: str) -> str:
+def begin(
+    base: str,
+    copies: Sequence[Path],
+    settings: dict[str, Any] | None,
+    owner: str,
+    classes: Sequence[str] = (),
+) -> str:
     """Queue a job on pictures that ``training.intake`` has prepared and somebody has chosen; returns its id.
+
+    Args:
+        classes: of each picture, as ``training.labels`` writes them; a generator has no use for them.
 
     Raises:
         RunError: as :func:`start`.
+        DataError: for classes that no classifier can learn.
     """
+    check_allowed()
     wanted = check_settings(settings)
+    kind = base_entry(base).kind
     job = secrets.token_hex(12)
-    recipe = fine_tuning(base, runs_folder() / job / "pictures", wanted["steps"], wanted["mirror"])
+    place, facts = runs_folder() / job, {}
+    if kind == "classifier":
+        labels.check(classes)
+        recipe = own_classes(base, place / "pictures", wanted["steps"], wanted["mirror"])
+        facts = {"classes": sorted(set(classes)), "features": str(place / FEATURES)}
+        names = [f"{label}/{number:04d}.jpg" for number, label in enumerate(classes, start=1)]
+        # Of the base only the frozen part stays: its title would name classes that are not these.
+        subject = ", ".join(facts["classes"])
+        subject = subject if len(subject) <= LONGEST_SUBJECT else f"{subject[:LONGEST_SUBJECT]}…"
+    else:
+        recipe = fine_tuning(base, place / "pictures", wanted["steps"] or DEFAULT_STEPS, wanted["mirror"])
+        names = [f"{number:04d}.jpg" for number in range(1, len(copies) + 1)]
+        subject = base_entry(base).title
     retention.make_room(owner)
     folder = runs_folder() / f"{MAKING}{job}"
-    (folder / "pictures").mkdir(parents=True)
     try:
-        for number, copy in enumerate(copies, start=1):
-            shutil.copyfile(copy, folder / "pictures" / f"{number:04d}.jpg")
-        Run(folder).create(recipe, started=time.time())
+        for copy, name in zip(copies, names, strict=True):
+            (folder / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(copy, folder / "pictures" / name)
+        Run(folder).create(recipe, started=time.time(), **facts)
         with locked():
             record = {
                 "id": job,
                 "owner": owner,
-                "title": wanted["name"].strip() or f"{base_entry(base).title}, {time.strftime('%d.%m. %H:%M')}",
+                "title": wanted["name"].strip() or f"{subject}, {time.strftime('%d.%m. %H:%M')}",
                 "base": base,
+                "kind": kind,
                 "settings": wanted,
                 "pictures": len(copies),
                 "steps": recipe.steps,
@@ -279,8 +349,9 @@ def resume(job: str) -> None:
     """Queue a job that stopped or failed; it goes on exactly from its last saved state.
 
     Raises:
-        RunError: when there is no such job, it is active, or it is finished.
+        RunError: when there is no such job, it is active, or it is finished, or training is off.
     """
+    check_allowed()
     with changing(job) as record:
         state = state_of(record)
         if state in ACTIVE:
@@ -297,11 +368,15 @@ def repeat(job: str, base: str, settings: dict[str, Any]) -> str:
     """Queue a new job on the same pictures with another base or other settings; returns its id.
 
     Raises:
-        RunError: when there is no such job, for an unknown base or an unusable setting.
+        RunError: when there is no such job, for an unknown base or an unusable setting, or when training is off.
+        DataError: when a classifier is to learn pictures without classes.
     """
     record = read(job)
-    copies = sorted((folder_of(job) / "pictures").glob("*.jpg"))
-    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"])
+    pictures = folder_of(job) / "pictures"
+    copies = sorted(pictures.rglob("*.jpg"), key=lambda copy: copy.name)
+    # A generator's pictures lie in no class.
+    classes = ["" if copy.parent == pictures else copy.parent.name for copy in copies]
+    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"], classes)
 
 
 def rename(job: str, title: str) -> None:
@@ -366,6 +441,12 @@ def list_jobs(owner: str | None = None, language: str = "en") -> list[Status]:
     return [describe(record, language) for record in sorted(mine, key=lambda record: record["created"], reverse=True)]
 
 
+def check_allowed() -> None:
+    """Raises RunError where the owner of the app has turned training off."""
+    if not training_allowed():
+        raise RunError("error.job.off")
+
+
 def advance() -> None:
     """Start the next waiting jobs while there are places, and kill what was told to stop 20 seconds ago."""
     if not any(state_of(record) in ("waiting", "stopping") for record in records()):
@@ -377,9 +458,10 @@ def advance() -> None:
             if states[record["id"]] == "stopping" and time.time() - record["stopping"] > STOP_SECONDS:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process_of(record).kill()
+        slots = run_slots() if training_allowed() else 0
         busy = sum(state in ("running", "stopping") for state in states.values())
         waiting = [record for record in everything if states[record["id"]] == "waiting"]
-        for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, run_slots() - busy)]:
+        for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, slots - busy)]:
             record["process"] = spawn(record["id"])
             write(record)
 
@@ -466,6 +548,13 @@ def state_of(record: dict[str, Any]) -> str:
 # Records --------------------------------------------------------------------------------------------------------
 
 
+def own(owner: str, job: str | None) -> str:
+    """A job's id. Raises RunError when it is nobody's, or somebody else's than ``owner``'s."""
+    if not owner or read(job)["owner"] != owner:
+        raise RunError("error.job.unknown")
+    return job
+
+
 def folder_of(job: str) -> Path:
     """The run directory of a job id. Raises RunError for what is no id, or no job's."""
     folder = runs_folder() / str(job)
@@ -542,6 +631,7 @@ def describe(record: dict[str, Any], language: str = "en") -> Status:
         id=record["id"],
         title=record["title"],
         base=record["base"],
+        kind=kind_of(record),
         state=state,
         step=int(lines[-1]["step"]) if lines else 0,
         steps=record["steps"],
@@ -556,6 +646,25 @@ def describe(record: dict[str, Any], language: str = "en") -> Status:
         reason=reason_of(record, folder, language) if state == "failed" else "",
         checkpoint=checkpoint_of(folder),
     )
+
+
+def kind_of(record: dict[str, Any]) -> str:
+    """What a job makes, a generator or a classifier."""
+    return record.get("kind", "generator")
+
+
+def own_models(owner: str) -> list[catalog.Entry]:
+    """The models that the owner's jobs have made, newest first, each under a name of its own (see ``gan.own``)."""
+    mine = sorted((one for one in records() if owner and one["owner"] == owner), key=lambda one: -one["created"])
+    found = []
+    for record in mine:
+        folder = checkpoint_of(runs_folder() / record["id"])
+        if folder:
+            with contextlib.suppress(CantingError):
+                # Not the whole id: pictures and links carry the name, and whoever knows the id may stop the job.
+                name = f"mine-{record['id'][:8]}"
+                found.append(dataclasses.replace(catalog.entry(folder), name=name, title=record["title"]))
+    return found
 
 
 def ahead_of(record: dict[str, Any]) -> int:

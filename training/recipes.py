@@ -83,7 +83,8 @@ class ClassifierRecipe:
 
     Attributes:
         name, report, source, network, network_args, batch, seed, precision, steps, save_every, about: as above.
-        start: "imagenet" fills a network's frozen part with pretrained weights.
+        start: "imagenet" fills a network's frozen part with pretrained weights; the name of a checkpoint of the same
+            network with that one's.
         opened: the resolution that pictures are opened for, 0 for ``resolution``: close views need more.
         views: squares along a picture's long side that the network sees: in turn while training, averaged after.
         close: a view's width as a share of the short side, see ``gan.classify.squares``.

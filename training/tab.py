@@ -1,4 +1,4 @@
-"""The Train tab: take a model, some pictures of one cloth, and watch it learn them.
+"""The Train tab: take a model, some pictures of one cloth or of several classes, and watch it learn them.
 
 The page only reads run directories; the work goes on in processes of its own (``training.jobs``). A visitor is known by
 a random word that their browser keeps, and sees the runs started under it.
@@ -6,7 +6,6 @@ a random word that their browser keeps, and sees the runs started under it.
 
 from __future__ import annotations
 
-import functools
 import html
 import secrets
 from dataclasses import asdict
@@ -16,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image, ImageOps
 
+from gan import own as own_models
+from gan.checkpoint import read_config
 from gan.device import on_gpu
 from gan.pictures import open_picture
-from gan.settings import keep_days, most_gigabytes, most_runs
-from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, request_folder, t, unchecked, whole, write_pngs
-from gan.texts import say
-from training import basket, choose, jobs, publish
+from gan.settings import keep_days, most_gigabytes, most_runs, training_allowed
+from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, request_folder, t, unchecked, whole, whose, write_pngs
+from gan.texts import LANGUAGES, say
+from training import basket, choose, jobs, publish, recogniser
 from training.choose import uploaded
+from training.jobs import own
 from training.runs import Run
 
 if TYPE_CHECKING:
@@ -33,6 +35,12 @@ SHOWN_SIDE = 1200
 TRIAL_COUNT = 8
 CURVE_POINTS = 150
 NILA, SOGA = "#3d548e", "#bf843f"
+LOSSES = {
+    "g_loss": "train.generator",
+    "d_loss": "train.discriminator",
+    "loss": "train.learned",
+    "held_loss": "train.held",
+}
 
 
 # What the public endpoints do -----------------------------------------------------------------------------------
@@ -45,14 +53,16 @@ def start_run(
     owner: str = "",
     request: gr.Request | None = None,
 ) -> str:
-    """Start to fine-tune ``base`` on what the audit keeps of uploaded pictures or zips; returns the run's id.
+    """Start to train ``base`` on what the audit keeps of uploaded pictures or zips; returns the run's id.
 
-    ``settings`` may hold steps, name, mirror, and keep_all to leave nothing out. ``owner`` is a secret word under
-    which :func:`list_runs` finds the run again; without one, it is the client's session.
+    A generator learns to make such pictures. A classifier learns to tell classes apart: zips whose folders are the
+    classes, or one zip for each. ``settings`` may hold steps, name, mirror, and keep_all to leave nothing out.
+    ``owner`` is a secret word under which :func:`list_runs` finds the run again, and Generate and Classify its model;
+    without one, it is the client's session.
 
     Raises:
-        RunError: for an unknown base or setting.
-        DataError: for pictures that cannot be used.
+        RunError: for an unknown base or setting, or where training is off.
+        DataError: for pictures, or classes, that cannot be used.
     """
     return jobs.start(base, pictures or [], settings, whose(owner, request))
 
@@ -68,11 +78,6 @@ def list_runs(owner: str = "", request: gr.Request | None = None) -> list[dict[s
     return [public(one) for one in jobs.list_jobs(whose(owner, request))]
 
 
-def whose(owner: str, request: gr.Request | None) -> str:
-    """The owner that a call speaks for."""
-    return owner or (f"session {request.session_hash}" if request and request.session_hash else "local")
-
-
 def public(status: jobs.Status) -> dict[str, Any]:
     """A status as JSON, without this machine's folders."""
     return {**asdict(status), "checkpoint": status.checkpoint is not None}
@@ -82,18 +87,40 @@ def public(status: jobs.Status) -> dict[str, Any]:
 
 
 def opening(owner: str, shown: list, language: str = "en") -> tuple:
-    """The tab as it opens: who this is, the bases there are now, their pictures not yet trained on, and the runs."""
+    """The tab as it opens: who this is, what can be trained, their pictures not yet trained on, and the runs."""
     owner = owner or secrets.token_hex(16)
-    return owner, base_choices(), *choose.present(owner, language), *view(owner, None, 0, shown, language)
+    kind = kinds(language)
+    return owner, kind, *turn(owner, kind["value"], language), *view(owner, None, 0, shown, language)
+
+
+def turn(owner: str, kind: str, language: str = "en") -> tuple:
+    """What to train was chosen: what is said of it, the bases there are, the steps, and its view of the pictures."""
+    return (
+        gr.update(value=say(f"train.intro.{kind}", language)),
+        base_choices(kind, language),
+        gr.update(visible=kind == "generator"),
+        *choose.present(owner, kind, language),
+    )
 
 
 def begin(
     base: str, left_out: list[str] | None, steps: int, name: str, owner: str, shown: list, language: str = "en"
 ) -> tuple:
-    """Start was pressed: the new run is the one on view. Raises TooFew or RunError; the pictures stay then."""
-    run = jobs.begin(base, basket.kept(owner, left_out or []), {"steps": steps, "name": name or ""}, owner)
+    """Start was pressed: the new run is the one on view. Raises DataError or RunError; the pictures stay then."""
+    jobs.check_allowed()
+    kind, classes = jobs.base_entry(base).kind, []
+    if kind == "classifier":
+        copies, classes = basket.kept_classes(owner, left_out or [])
+    else:
+        copies = basket.kept(owner, left_out or [])
+    run = jobs.begin(base, copies, chosen_settings(base, steps, name), owner, classes)
     basket.empty(owner)
-    return "", *choose.present(owner, language), *view(owner, run, 0, shown, language)
+    return "", *choose.present(owner, kind, language), *view(owner, run, 0, shown, language)
+
+
+def chosen_settings(base: str, steps: int, name: str | None) -> dict[str, Any]:
+    """The settings that the page offers for a base: how long a classifier trains is its recipe's affair."""
+    return {"steps": steps if jobs.base_entry(base).kind == "generator" else None, "name": name or ""}
 
 
 def halt(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
@@ -116,7 +143,7 @@ def rename(owner: str, run: str | None, title: str, at: int, shown: list, langua
 
 def repeat(owner: str, run: str | None, base: str, steps: int, name: str, shown: list, language: str = "en") -> tuple:
     """The run on view is to be trained anew, on its pictures, with the settings chosen for a new one."""
-    again = jobs.repeat(own(owner, run), base, {"steps": steps, "name": name or ""})
+    again = jobs.repeat(own(owner, run), base, chosen_settings(base, steps, name))
     return view(owner, again, 0, shown, language)
 
 
@@ -135,20 +162,13 @@ def promote(owner: str, run: str | None, at: int, shown: list, language: str = "
     return view(owner, run, at, shown, language)
 
 
-def own(owner: str, run: str | None) -> str:
-    """A run's id. Raises RunError when it is nobody's, or somebody else's."""
-    if not owner or jobs.read(run)["owner"] != owner:
-        raise jobs.RunError("error.job.unknown")
-    return run
-
-
 def view(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
     """One look at the visitor's runs: an update for each part of the right-hand side.
 
     Args:
         run: the one chosen; the newest when it is not theirs.
         at: which of its samples the slider stands on.
-        shown: what the page has already: [run, number of samples, number of metrics lines]. What has not changed is
+        shown: what the page has already: [run, number of samples, number of figures]. What has not changed is
             not sent again.
     """
     mine = jobs.list_jobs(owner, language) if owner else []
@@ -158,14 +178,18 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             gr.update(choices=[], value=None, visible=False),
             say("train.empty", language),
             *[hidden] * 2,
-            gr.skip(),
-            *[hidden] * 5,
+            # A classifier's run that has gone had none to show.
+            gr.skip() if shown[0] is None else gr.update(visible=True),
+            *[hidden] * 7,
             gr.Timer(active=False),
             shown,
         )
     now = next((one for one in mine if one.id == run), mine[0])
     folder = Path(jobs.folder_of(now.id))
-    grids, lines = sample_files(folder), Run(folder).metrics()
+    generator = now.kind == "generator"
+    grids, lines = sample_files(folder), Run(folder).metrics() if generator else recogniser.lines(now)
+    # A line that has grown longer is news, too: what was held back is measured at the end.
+    news = sum(map(len, lines))
     same = shown[0] == now.id
     picture = moment = curve = gr.skip()
     if not same or shown[1] != len(grids):
@@ -173,17 +197,18 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
         following = not same or whole(at) >= shown[1] - 1
         place = len(grids) - 1 if following else whole(at)
         picture = show(grids[place], language) if grids else gr.update(value=None, label=say("train.samples", language))
+        picture["visible"] = generator
         moment = gr.update(
             maximum=max(1, len(grids) - 1),
             value=max(0, place),
             visible=len(grids) > 1,
         )
-    if not same or shown[2] != len(lines):
+    if not same or shown[2] != news:
         curve = gr.LinePlot(
             value=losses(lines, language),
             x_title=say("train.step", language),
             y_title=say("train.loss", language),
-            color_title=say("train.network", language),
+            color_title=say("train.network" if generator else "train.pictures_kind", language),
             visible=len(lines) > 1,
         )
     return (
@@ -194,11 +219,13 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
         picture,
         moment,
         curve,
-        gr.update(visible=now.checkpoint is not None),
+        gr.update(visible=generator and now.checkpoint is not None),
         gr.update(visible=len(grids) > 1 and now.state not in jobs.ACTIVE),
         gr.update(visible=True),
+        gr.update(value="" if generator else recogniser.report(now, language), visible=not generator),
+        gr.update(visible=not generator and now.checkpoint is not None),
         gr.Timer(active=any(one.state in jobs.ACTIVE for one in mine)),
-        [now.id, len(grids), len(lines)],
+        [now.id, len(grids), news],
     )
 
 
@@ -240,8 +267,7 @@ def made_by(run: str, seed: int) -> tuple[jobs.Status, list[Image.Image]]:
     status = jobs.status(run)
     if status.checkpoint is None:
         raise jobs.RunError("error.job.no_model")
-    weights = status.checkpoint / "model.safetensors"
-    return status, draw(status.checkpoint, weights.stat().st_mtime_ns, whole(seed))
+    return status, draw(status.checkpoint, whole(seed))
 
 
 def written(status: jobs.Status, pictures: list[Image.Image], seed: int) -> list[str]:
@@ -252,18 +278,9 @@ def written(status: jobs.Status, pictures: list[Image.Image], seed: int) -> list
 
 
 @on_gpu
-def draw(folder: Path, version: int, seed: int) -> list[Image.Image]:
-    """Pictures from a checkpoint folder as it was at ``version``."""
-    return model_of(folder, version).sample(TRIAL_COUNT, seed=seed)
-
-
-@functools.lru_cache(maxsize=2)
-def model_of(folder: Path, version: int) -> Any:
-    """The last models tried. The catalogue would keep every visitor's for good."""
-    from gan.checkpoint import load_folder
-    from gan.sampling import Generator
-
-    return Generator(folder.parent.name, *load_folder(folder))
+def draw(folder: Path, seed: int) -> list[Image.Image]:
+    """Pictures from a checkpoint folder."""
+    return own_models.load(folder).sample(TRIAL_COUNT, seed=seed)
 
 
 def label(status: jobs.Status, language: str) -> str:
@@ -286,6 +303,9 @@ def progress(status: jobs.Status, language: str = "en") -> str:
     if status.ahead:
         parts.append(say("train.ahead", language, count=status.ahead))
     parts.append(say("train.pictures_count", language, count=status.pictures))
+    if status.kind == "classifier" and status.state == "running" and status.step in (0, status.steps):
+        # What goes on before the first step and after the last takes longer than the steps.
+        parts.insert(1, say("train.checking" if status.step else "train.looking", language))
     bar = (
         f'<progress max="{status.steps}" value="{min(status.step, status.steps)}" '
         f'style="width: 100%; accent-color: var(--color-accent)" '
@@ -308,14 +328,15 @@ def duration(seconds: float, language: str = "en") -> str:
 
 
 def losses(lines: list[dict[str, float]], language: str = "en") -> pandas.DataFrame:
-    """Both networks' losses by step, averaged down to at most 150 points each."""
+    """The losses by step, averaged down to at most 150 points each: both networks' of a GAN; a classifier's on what it
+    learned and on what was held back."""
     import pandas
 
     width = -(-len(lines) // CURVE_POINTS) or 1
     rows = []
     for first in range(0, len(lines), width):
-        part = [line for line in lines[first : first + width] if "g_loss" in line and "d_loss" in line]
-        for key, name in (("g_loss", "train.generator"), ("d_loss", "train.discriminator")):
+        for key, name in LOSSES.items():
+            part = [line for line in lines[first : first + width] if key in line]
             if part:
                 mean = sum(line[key] for line in part) / len(part)
                 rows.append((part[-1]["step"], mean, say(name, language)))
@@ -348,10 +369,24 @@ def light_copy(path: Path) -> str:
     return str(copy)
 
 
-def base_choices() -> dict[str, Any]:
-    """The models to start from, batik first."""
-    found = sorted(jobs.bases(), key=lambda one: (not one.name.startswith("batik"), one.name))
-    return gr.update(choices=[(one.title, one.name) for one in found], value=found[0].name if found else None)
+def kinds(language: str = "en") -> dict[str, Any]:
+    """What can be trained here; not to be chosen where there is but one."""
+    found = [kind for kind, some in (("generator", jobs.bases()), ("classifier", jobs.classifier_bases())) if some]
+    choices = [(say(f"train.kind.{kind}", language), kind) for kind in found]
+    value = found[0] if found else "generator"
+    return gr.update(choices=choices, value=value, visible=len(found) > 1, interactive=True)
+
+
+def base_choices(kind: str = "generator", language: str = "en") -> dict[str, Any]:
+    """The models to start from: generators, batik first; of classifiers one of each network, as only that stays."""
+    if kind == "generator":
+        found = sorted(jobs.bases(), key=lambda one: (not one.name.startswith("batik"), one.name))
+        choices = [(one.title, one.name) for one in found]
+    else:
+        found = sorted(jobs.classifier_bases(), key=lambda one: len(one.classes))
+        networks = {read_config(one.folder)["network"]: one for one in found}
+        choices = [(say(f"train.base.{network}", language), one.name) for network, one in sorted(networks.items())]
+    return gr.update(choices=choices, value=choices[0][1] if choices else None)
 
 
 def terms(language: str = "en") -> str:
@@ -371,16 +406,31 @@ def terms(language: str = "en") -> str:
 
 
 def build(owner: gr.BrowserState) -> None:
-    """Lay the tab out and wire it, inside the page's Blocks. ``owner`` keeps the word that a visitor is known by."""
-    first = base_choices()
+    """Lay the tab out and wire it, inside the page's Blocks. ``owner`` keeps the word that a visitor is known by.
+
+    Where training is off, the tab says so and the endpoints, too.
+    """
+    own_models.register(jobs.own_models)
+    endpoints()
+    if not training_allowed():
+        gr.Markdown(t("error.job.off"), elem_id="train-off")
+        return
+    first, either = base_choices(), kinds()
     entry = next((one for one in jobs.bases() if one.name == first["value"]), None)
     # What this page has been sent: run, number of samples, number of metrics lines.
     shown = gr.State([None, 0, 0])
     timer = gr.Timer(POLL_SECONDS, active=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            gr.Markdown(t("train.intro"), elem_classes="quiet")
-            leave, chosen, look = choose.section(owner)
+            kind = unchecked(
+                # What is chosen before the page has opened would be lost.
+                gr.Radio(
+                    either["choices"], value=either["value"], label=t("train.kind"), visible=either["visible"],
+                    interactive=False, elem_id="train-kind",
+                )
+            )  # fmt: skip
+            intro = gr.Markdown(t("train.intro.generator"), elem_id="train-intro", elem_classes="quiet")
+            leave, chosen, look = choose.section(owner, kind)
             base = unchecked(
                 gr.Radio(first["choices"], value=first["value"], label=t("train.base"), elem_id="train-base")
             )
@@ -413,6 +463,7 @@ def build(owner: gr.BrowserState) -> None:
                 seed = unchecked(gr.Number(0, label=t("generate.seed"), minimum=0, precision=0, min_width=110))
                 attempt = gr.Button(t("train.try"), variant="primary", min_width=140, elem_id="train-try")
                 beside = gr.Button(t("train.nearest"), min_width=120, elem_id="train-nearest")
+            figures, test = recogniser.section(owner, runs)
             verdict = gr.Markdown(visible=False, elem_id="train-verdict")
             pictured = gr.Gallery(
                 label=t("generate.gallery"), show_label=False, container=False, visible=False, interactive=False,
@@ -420,11 +471,11 @@ def build(owner: gr.BrowserState) -> None:
                 elem_classes="pictures", elem_id="train-gallery",
             )  # fmt: skip
             curve = gr.LinePlot(
-                losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=300, visible=False,
+                losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=340, visible=False,
                 color_map={
-                    say(f"train.{key}", code): colour
-                    for key, colour in (("generator", NILA), ("discriminator", SOGA))
-                    for code in ("en", "id")
+                    say(key, code): colour
+                    for key, colour in zip(LOSSES.values(), (NILA, SOGA) * 2, strict=True)
+                    for code in LANGUAGES
                 },
                 elem_id="train-curve",
             )  # fmt: skip
@@ -439,10 +490,12 @@ def build(owner: gr.BrowserState) -> None:
                 away = gr.Button(t("train.delete"), size="sm", elem_id="train-delete")
                 sure = gr.Button(t("train.delete_sure"), size="sm", variant="stop", visible=False, elem_id="train-sure")
 
-    parts = [runs, state, stop, resume, samples, moment, curve, trial, take, manage, timer, shown]
+    parts = [runs, state, stop, resume, samples, moment, curve, trial, take, manage, figures, test, timer, shown]
     now = [owner, runs, moment, shown]
     page = gr.context.Context.root_block
-    page.load(guard(opening), [owner, shown], [owner, base, *chosen, *parts], **HELPER)
+    turned = [intro, base, steps, *chosen]
+    page.load(guard(opening), [owner, shown], [owner, kind, *turned, *parts], **HELPER)
+    kind.input(guard(turn), [owner, kind], turned, **HELPER)
     page.load(guard(terms), None, told, **HELPER)
     look.click(guard(choose.preview), [owner, base, leave], chosen[-2:], **PRIVATE, **DRAWING)
     start.click(
@@ -463,7 +516,6 @@ def build(owner: gr.BrowserState) -> None:
     again.click(guard(repeat), [owner, runs, base, steps, name, shown], parts, **HELPER)
     away.click(lambda: gr.update(visible=True), None, sure, **HELPER)
     sure.click(guard(delete), [owner, runs, shown], [sure, *parts], **HELPER)
-    endpoints()
 
 
 def endpoints() -> None:

@@ -1,7 +1,7 @@
 """python -m training.worker FOLDER: the process that trains one job.
 
 It gives way to everything else on the machine, notes in ``job.json`` how it ended, makes a checkpoint folder of the
-result, and starts the next job that waits. SIGTERM makes it save and end.
+result, measures it where it is a classifier, and starts the next job that waits. SIGTERM makes it save and end.
 """
 
 from __future__ import annotations
@@ -74,18 +74,23 @@ def train(folder: Path) -> str:
         trainer = prepare(folder)
         training = True
 
-        def on_step(trainer: Any, values: dict[str, float]) -> None:
+        def on_step(*_: Any) -> None:
             if told:
                 raise Stopped
 
-        if told:
-            raise Stopped
+        on_step()
         trainer.train(on_step)
+        record = jobs.read(folder.name)
+        promote(folder, record["title"], record["pictures"])
+        if trainer.step < trainer.recipe.steps:
+            return "stopped"
+        if jobs.kind_of(record) == "classifier":
+            from training.held_out import measure
+
+            measure(folder, on_step)
     except Stopped:
         return "stopped"
-    record = jobs.read(folder.name)
-    promote(folder, record["title"], record["pictures"])
-    return "stopped" if told and trainer.step < trainer.recipe.steps else "finished"
+    return "finished"
 
 
 def clear_up(folder: Path) -> None:

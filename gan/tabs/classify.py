@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from gan import catalog
+from gan import catalog, own
 from gan.checkpoint import read_config
 from gan.device import on_gpu
 from gan.errors import CantingError, CheckpointError, PictureError
@@ -19,11 +19,13 @@ from gan.tabs.common import (
     PRIVATE,
     entry,
     guard,
+    loaded,
     request_folder,
     t,
     tiles,
     unchecked,
     unopened,
+    whose,
     write_pngs,
 )
 from gan.texts import say
@@ -37,9 +39,9 @@ MOST_PHOTOS = 100
 
 
 @on_gpu
-def ask(model: str, photos: list[str]) -> list[Answer | CantingError]:
-    """What a classifier of the catalogue says of picture files; of one that is no usable picture, why."""
-    classifier = catalog.load(model)
+def ask(model: catalog.Entry, photos: list[str]) -> list[Answer | CantingError]:
+    """What a classifier says of picture files; of one that is no usable picture, why."""
+    classifier = loaded(model)
     found = []
     for photo in photos:
         try:
@@ -50,13 +52,18 @@ def ask(model: str, photos: list[str]) -> list[Answer | CantingError]:
 
 
 @on_gpu
-def explain(model: str, photo: str) -> Explanation:
-    """What a classifier of the catalogue says of a picture file, and where it looked."""
-    return catalog.load(model).explain(Path(photo))
+def explain(model: catalog.Entry, photo: str) -> Explanation:
+    """What a classifier says of a picture file, and where it looked."""
+    return loaded(model).explain(Path(photo))
 
 
-def classify(photo: str | None, model: str = "batik-best-20") -> dict[str, float]:
+def classify(
+    photo: str | None, model: str = "batik-best-20", owner: str = "", request: gr.Request | None = None
+) -> dict[str, float]:
     """Every label of the model with its probability, best first, for the picture file at ``photo``.
+
+    ``model`` may also be one that the caller has trained: ``owner`` is the word that it was started under, else it is
+    the client's session.
 
     Raises:
         PictureError: for a file that is no usable picture.
@@ -64,16 +71,22 @@ def classify(photo: str | None, model: str = "batik-best-20") -> dict[str, float
     """
     if not photo:
         raise PictureError("error.picture.none")
-    (found,) = ask(entry(model, "classifier").name, [photo])
+    (found,) = ask(entry(model, "classifier", whose(owner, request)), [photo])
     if isinstance(found, CantingError):
         raise found
     return {label: float(share) for label, share in found}
 
 
-def classifiers() -> list[catalog.Entry]:
-    """The classifiers to choose from; the judges only measure."""
+def classifiers(owner: str = "") -> list[catalog.Entry]:
+    """The classifiers to choose from, the visitor's own last; the judges only measure."""
     found = [one for one in catalog.entries("classifier") if not one.name.startswith("judge-")]
-    return sorted(found, key=lambda one: (one.name not in FAVOURITES, one.name.endswith("-report"), one.name))
+    found.sort(key=lambda one: (one.name not in FAVOURITES, one.name.endswith("-report"), one.name))
+    return [*found, *own.entries(owner, "classifier")]
+
+
+def listed(owner: str) -> dict:
+    """The classifiers there are now, for the dropdown: the visitor's own come and go."""
+    return gr.update(choices=[(one.title, one.name) for one in classifiers(owner)])
 
 
 def doubts(model: catalog.Entry) -> bool:
@@ -81,7 +94,7 @@ def doubts(model: catalog.Entry) -> bool:
     return float(read_config(model.folder).get("unsure_below", 0)) > 0
 
 
-def recognise(photo: str | None, model: str, language: str = "en") -> tuple[str, str, str]:
+def recognise(photo: str | None, model: str, owner: str = "", language: str = "en") -> tuple[str, str, str]:
     """The answer, where the model looked, and what is known of the motif, each as HTML.
 
     Nothing for no photo, as when a visitor took theirs away.
@@ -92,7 +105,7 @@ def recognise(photo: str | None, model: str, language: str = "en") -> tuple[str,
     """
     if not photo:
         return "", "", ""
-    found = explain(entry(model, "classifier").name, photo)
+    found = explain(entry(model, "classifier", owner), photo)
     return card(found.answer, language), why(found, language), about(found.answer, language)
 
 
@@ -103,14 +116,14 @@ def side_by_side(photo: str | None, language: str = "en") -> str:
     rows = []
     for one in classifiers():
         try:
-            rows.append(Row(one.title, ask(one.name, [photo])[0], doubts(one)))
+            rows.append(Row(one.title, ask(one, [photo])[0], doubts(one)))
         except CheckpointError as error:  # one model that cannot be loaded does not silence the others
             rows.append(Row(one.title, error, False))
     title = say("classify.side_by_side", language)
     return f"<h3>{title}</h3>{table(rows, say('classify.column.model', language), language)}"
 
 
-def many(photos: list[tuple[str, str]] | None, model: str, language: str = "en") -> tuple[str, str]:
+def many(photos: list[tuple[str, str]] | None, model: str, owner: str = "", language: str = "en") -> tuple[str, str]:
     """Answers for several photos, given as (path, name): an HTML table, and the path of the same as a CSV file.
 
     A photo that cannot be read has its reason in its row; the others are answered.
@@ -123,8 +136,8 @@ def many(photos: list[tuple[str, str]] | None, model: str, language: str = "en")
         raise PictureError("error.picture.none")
     if len(photos) > MOST_PHOTOS:
         raise PictureError("error.picture.many", most=MOST_PHOTOS, found=len(photos))
-    asked = entry(model, "classifier")
-    found = ask(asked.name, [path for path, _ in photos])
+    asked = entry(model, "classifier", owner)
+    found = ask(asked, [path for path, _ in photos])
     rows = [Row(name, one, doubts(asked)) for (_, name), one in zip(photos, found, strict=True)]
     path = request_folder() / "canting-motifs.csv"
     # The mark at its start tells spreadsheets that the file is UTF-8.
@@ -145,8 +158,11 @@ def examples() -> list[tuple[str, str]]:
     return made
 
 
-def build() -> None:
-    """Lay the tab out and wire it, inside the page's Blocks."""
+def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
+    """Lay the tab out and wire it, inside the page's Blocks.
+
+    ``owner`` keeps the word that a visitor is known by; ``opened`` is the tab it lies in.
+    """
     models = classifiers()
     cloths = examples()
     with gr.Row():
@@ -191,40 +207,45 @@ def build() -> None:
     with gr.Accordion(t("classify.many"), open=False, elem_id="classify-many"):
         photos = named(gr.File(label=t("classify.many_photos"), file_count="multiple", height=180))
         all_start = gr.Button(t("classify.many_start"), variant="primary", elem_id="classify-many-start")
-        listed = gr.HTML(elem_id="classify-many-table", min_height=40)
+        answers = gr.HTML(elem_id="classify-many-table", min_height=40)
         download = gr.DownloadButton(t("classify.many_download"), visible=False, elem_id="classify-many-download")
     # The endpoint for programs: what the page shows beyond it, it asks for in ways of its own.
-    door, ranked = gr.Button(visible=False), gr.Label(visible=False)
-    door.click(guard(classify), [photo, model], ranked, api_name="classify", **DRAWING)
+    door, word, ranked = gr.Button(visible=False), gr.Textbox("", visible=False), gr.Label(visible=False)
+    door.click(guard(classify), [photo, model, word], ranked, api_name="classify", **DRAWING)
 
     recognising = {**PRIVATE, **DRAWING, "show_progress_on": answer}
-    shown = [answer, seen, known]
-    asked = start.click(guard(demanded), [photo, model], shown, **recognising)
+    shown, request = [answer, seen, known], [photo, model, owner]
+    asked = start.click(guard(demanded), request, shown, **recognising)
     # A change, not an input: taking the photo away fires the input while the photo is still there.
-    changed = photo.change(guard(recognise), [photo, model], shown, **recognising)
-    switched = model.input(guard(recognise), [photo, model], shown, **recognising)
+    changed = photo.change(guard(recognise), request, shown, **recognising)
+    switched = model.input(guard(recognise), request, shown, **recognising)
     compared = [event.success(guard(side_by_side), photo, versus, **HELPER, **DRAWING) for event in (asked, changed)]
     for event in (asked, changed, switched):
         # An older answer beside a picture that could not be read would be a wrong one.
         event.failure(lambda: ("", "", "", ""), None, [*shown, versus], **HELPER)
     listing = all_start.click(
-        guard(listed_all), [photos, model], [listed, download], **{**recognising, "show_progress_on": listed}
+        guard(listed_all),
+        [photos, model, owner],
+        [answers, download],
+        **{**recognising, "show_progress_on": answers},
     )
     if cloths:
         shelf.select(guard(take), None, photo, **HELPER)
+    opened.select(guard(listed), owner, model, **HELPER)
+    gr.context.Context.root_block.load(guard(listed), owner, model, **HELPER)
     cancel.click(None, cancels=[asked, changed, switched, listing, *compared], **PRIVATE)
 
 
-def demanded(photo: str | None, model: str, language: str = "en") -> tuple[str, str, str]:
+def demanded(photo: str | None, model: str, owner: str = "", language: str = "en") -> tuple[str, str, str]:
     """As :func:`recognise`; without a photo a sentence says so."""
     if not photo:
         raise PictureError("error.picture.none")
-    return recognise(photo, model, language)
+    return recognise(photo, model, owner, language)
 
 
-def listed_all(photos: list | None, model: str, language: str = "en") -> tuple[str, gr.DownloadButton]:
+def listed_all(photos: list | None, model: str, owner: str = "", language: str = "en") -> tuple[str, gr.DownloadButton]:
     """As :func:`many`, with the button that hands out the file."""
-    shown, path = many(photos, model, language)
+    shown, path = many(photos, model, owner, language)
     return shown, gr.DownloadButton(value=path, visible=True)
 
 

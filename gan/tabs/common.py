@@ -13,15 +13,16 @@ import time
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from gan import catalog
+from gan import catalog, own
 from gan.errors import CantingError, CheckpointError
 from gan.pictures import png_bytes
-from gan.settings import VERSION
+from gan.settings import VERSION, checkpoints_folder
 from gan.texts import LANGUAGES, catalogue, say
 
 log = logging.getLogger("canting")
@@ -95,17 +96,28 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def entry(name: str, kind: str) -> catalog.Entry:
-    """A model that a visitor may ask for: one of the catalogue's, never a path or a Hub id.
+def entry(name: str, kind: str, owner: str = "") -> catalog.Entry:
+    """A model that a visitor may ask for: one of the catalogue's or of ``owner``'s, never a path or a Hub id.
 
     Raises:
         CheckpointError: when there is none of that name and kind.
     """
     found = catalog.entries(kind)
-    for one in found:
+    for one in [*found, *own.entries(owner, kind)]:
         if one.name == name:
             return one
     raise CheckpointError("error.checkpoint.unknown", name=name, known=", ".join(one.name for one in found) or "-")
+
+
+def loaded(model: catalog.Entry) -> Any:
+    """The model itself. Raises CheckpointError when it cannot be used."""
+    shared = model.folder.parent == checkpoints_folder()
+    return catalog.load(model.name) if shared else own.load(model.folder)
+
+
+def whose(owner: str, request: gr.Request | None) -> str:
+    """Whom a call speaks for: the word that it gives, else the client's session."""
+    return owner or (f"session {request.session_hash}" if request and request.session_hash else "local")
 
 
 def motif(label: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image, ImageOps
 
-from gan import catalog
+from gan import catalog, own
 from gan.device import on_gpu
 from gan.errors import RequestError
 from gan.tabs.common import (
@@ -22,11 +22,13 @@ from gan.tabs.common import (
     SEEDS,
     entry,
     guard,
+    loaded,
     request_folder,
     t,
     tiles,
     unchecked,
     whole,
+    whose,
     write_pngs,
 )
 from gan.texts import say
@@ -40,9 +42,9 @@ Captioned = list[tuple[str, str]]
 
 
 @on_gpu
-def draw(model: str, count: int, seed: int, truncation: float) -> list[Image.Image]:
-    """Sample a model of the catalogue; with classes, a seed always shows the same one."""
-    generator = catalog.load(model)
+def draw(model: catalog.Entry, count: int, seed: int, truncation: float) -> list[Image.Image]:
+    """Sample a model; with classes, a seed always shows the same one."""
+    generator = loaded(model)
     labels = None
     if generator.classes and isinstance(count, int) and isinstance(seed, int) and 0 < count <= 64:
         labels = [(seed + i) % generator.classes for i in range(count)]
@@ -50,28 +52,39 @@ def draw(model: str, count: int, seed: int, truncation: float) -> list[Image.Ima
 
 
 @on_gpu
-def draw_neighbours(model: str, seed: int, truncation: float) -> list[Image.Image]:
+def draw_neighbours(model: catalog.Entry, seed: int, truncation: float) -> list[Image.Image]:
     """A picture and its neighbours."""
-    generator = catalog.load(model)
+    generator = loaded(model)
     labels = [seed % generator.classes] * NEIGHBOURS if generator.classes and isinstance(seed, int) else None
     return generator.neighbours(seed, NEIGHBOURS, truncation=truncation, labels=labels)
 
 
 @on_gpu
-def draw_walk(model: str, seed_a: int, seed_b: int, truncation: float) -> list[Image.Image]:
+def draw_walk(model: catalog.Entry, seed_a: int, seed_b: int, truncation: float) -> list[Image.Image]:
     """The frames of a loop between two seeds."""
-    return catalog.load(model).walk(seed_a, seed_b, frames=WALK_FRAMES, truncation=truncation)
+    return loaded(model).walk(seed_a, seed_b, frames=WALK_FRAMES, truncation=truncation)
 
 
-def generate(model: str, count: int = COUNT, seed: int = 0, truncation: float = 1.0, language: str = "en") -> Captioned:
+def generate(
+    model: str,
+    count: int = COUNT,
+    seed: int = 0,
+    truncation: float = 1.0,
+    owner: str = "",
+    language: str = "en",
+    request: gr.Request | None = None,
+) -> Captioned:
     """Pictures of the seeds ``seed``, ``seed + 1``, …: (path of a PNG that knows what made it, caption) each.
+
+    ``model`` may also be one that the caller has trained: ``owner`` is the word that it was started under, else it is
+    the client's session.
 
     Raises:
         CheckpointError: for a model that is not there or cannot be used.
         RequestError: for a number out of range.
     """
     count, seed = whole(count), whole(seed)
-    pictures = draw(entry(model, "generator").name, count, seed, truncation)
+    pictures = draw(entry(model, "generator", whose(owner, request)), count, seed, truncation)
     return captioned(model, pictures, seed, truncation, language)
 
 
@@ -83,12 +96,12 @@ def captioned(model: str, pictures: list[Image.Image], seed: int, truncation: fl
     return [(path, say("generate.caption", language, seed=one)) for path, one in zip(paths, seeds, strict=True)]
 
 
-def neighbours(model: str, seed: int, truncation: float = 1.0, language: str = "en") -> Captioned:
+def neighbours(model: str, seed: int, truncation: float = 1.0, owner: str = "", language: str = "en") -> Captioned:
     """The picture of ``seed`` and others a small step away from it, captioned."""
     seed = whole(seed)
     if seed is None:
         raise RequestError("error.request.choose")
-    pictures = draw_neighbours(entry(model, "generator").name, seed, truncation)
+    pictures = draw_neighbours(entry(model, "generator", owner), seed, truncation)
     names = [f"{model}-seed-{seed}-near-{i}" for i in range(len(pictures))]
     notes = [
         {"model": model, "seed": seed, "truncation": f"{truncation:g}", "neighbour": i} for i in range(len(pictures))
@@ -98,12 +111,12 @@ def neighbours(model: str, seed: int, truncation: float = 1.0, language: str = "
     return [(path, others if i else first) for i, path in enumerate(paths)]
 
 
-def walk(model: str, seed_a: int, seed_b: int, truncation: float = 1.0) -> str:
+def walk(model: str, seed_a: int, seed_b: int, truncation: float = 1.0, owner: str = "") -> str:
     """An endless loop from one seed's picture to another's and back: the path of an animated WebP."""
     seed_a, seed_b = whole(seed_a), whole(seed_b)
     if seed_a is None or seed_b is None:
         raise RequestError("error.request.choose_two")
-    frames = draw_walk(entry(model, "generator").name, seed_a, seed_b, truncation)
+    frames = draw_walk(entry(model, "generator", owner), seed_a, seed_b, truncation)
     path = request_folder() / f"canting-{model}-walk-{seed_a}-{seed_b}.webp"
     frames = [frame.convert("RGB") for frame in frames]
     frames[0].save(
@@ -124,17 +137,18 @@ def bundle(pictures: list[tuple[str, str | None]] | None) -> str | None:
     return str(path)
 
 
-def samples(model: str, language: str = "en") -> Captioned:
+def samples(model: str, owner: str = "", language: str = "en") -> Captioned:
     """The pictures a model ships with, seeds 0, 1, 2, …: there at once, without the model."""
-    return captioned(model, tiles(entry(model, "generator"), COUNT), 0, 1.0, language)
+    return captioned(model, tiles(entry(model, "generator", owner), COUNT), 0, 1.0, language)
 
 
-def generators() -> list[catalog.Entry]:
-    """The generators to choose from; those that draw digits on demand have a tab of their own."""
+def generators(owner: str = "") -> list[catalog.Entry]:
+    """The generators to choose from, the visitor's own last; those that draw digits have a tab of their own."""
     found = catalog.entries("generator")
     free = [one for one in found if not one.classes] or found
     # Batik first: that is what people come for.
-    return sorted(free, key=lambda one: (not one.name.startswith("batik"), one.name.endswith("-report"), one.name))
+    free.sort(key=lambda one: (not one.name.startswith("batik"), one.name.endswith("-report"), one.name))
+    return [*free, *own.entries(owner, "generator")]
 
 
 def swatch_style(models: list[catalog.Entry]) -> str:
@@ -153,15 +167,15 @@ def swatch_style(models: list[catalog.Entry]) -> str:
     return f"<style>{' '.join(rules)}</style>"
 
 
-def look(model: str) -> dict[str, Any]:
+def look(model: str, owner: str = "") -> dict[str, Any]:
     """How a gallery shows a model's pictures: small ones smaller, with their pixels left square."""
-    small = entry(model, "generator").resolution <= 64
+    small = entry(model, "generator", owner).resolution <= 64
     return {"columns": 8 if small else 4, "elem_classes": ["pictures", "pixels", "many"] if small else ["pictures"]}
 
 
-def choose_model(model: str, language: str = "en") -> tuple:
+def choose_model(model: str, owner: str, language: str = "en") -> tuple:
     """A visitor picked another model: its samples, and the form as it was for them."""
-    return gr.update(value=samples(model, language), **look(model)), 0, 1.0
+    return gr.update(value=samples(model, owner, language), **look(model, owner)), 0, 1.0
 
 
 def asked_for(query: dict[str, str]) -> tuple[str, int, int, float] | None:
@@ -183,14 +197,20 @@ def asked_for(query: dict[str, str]) -> tuple[str, int, int, float] | None:
         raise RequestError("error.request.link") from None
 
 
-def opening(request: gr.Request, language: str = "en") -> tuple:
+def listed(owner: str) -> tuple[dict[str, Any], str]:
+    """The models there are now, for the radio group and its style: the visitor's own come and go."""
+    models = generators(owner)
+    return gr.update(choices=choices(models)), swatch_style(models)
+
+
+def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     """The page as its address asks for it: the models there are now, and the pictures of a link."""
-    models = generators()
     asked = asked_for(dict(request.query_params))
     if asked is None:
-        return gr.update(choices=choices(models)), swatch_style(models), *[gr.skip()] * 6
+        return *listed(owner), *[gr.skip()] * 6
+    models = generators(owner)
     name, count, seed, truncation = asked
-    pictures = generate(name, count, seed, truncation, language)
+    pictures = generate(name, count, seed, truncation, owner, language)
     if name not in [one.name for one in models]:
         models.append(entry(name, "generator"))
     return (
@@ -199,7 +219,7 @@ def opening(request: gr.Request, language: str = "en") -> tuple:
         count,
         seed,
         truncation,
-        gr.update(value=pictures, **look(name)),
+        gr.update(value=pictures, **look(name, owner)),
         bundle(pictures),
         [name, seed, truncation],
     )
@@ -225,8 +245,11 @@ COPY = "link => { navigator.clipboard?.writeText(link); }"
 NEXT = f"(seed, count) => (Number(seed) + Number(count)) % {SEEDS}"
 
 
-def build() -> None:
-    """Lay the tab out and wire it, inside the page's Blocks."""
+def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
+    """Lay the tab out and wire it, inside the page's Blocks.
+
+    ``owner`` keeps the word that a visitor is known by; ``opened`` is the tab it lies in.
+    """
     models = generators()
     first = models[0].name if models else None
     style = gr.HTML(swatch_style(models), padding=False, elem_classes="no-show")
@@ -294,7 +317,7 @@ def build() -> None:
     )  # fmt: skip
     # What the gallery shows, whatever the form says by now: model, first seed, truncation. One a visitor.
     shown = gr.State([first, 0, 1.0])
-    request = [model, count, seed, truncation]
+    request, mine = [model, count, seed, truncation], [model, count, seed, truncation, owner]
 
     def settle(event: gr.events.Dependency) -> None:
         """After new pictures: remember what they are, offer the link and the zip."""
@@ -302,41 +325,41 @@ def build() -> None:
         event.success(None, request, link, js=LINK, **PRIVATE)
         event.success(guard(bundle), gallery, download, **HELPER)
 
-    drawn = [
-        gr.on(
-            [start.click, count.submit, seed.submit], guard(generate), request, gallery, api_name="generate", **DRAWING
-        )
-    ]
+    # The endpoint for programs: the page's own requests know the visitor by what the browser keeps.
+    door, word = gr.Button(visible=False), gr.Textbox("", visible=False)
+    door.click(guard(generate), [*request, word], gallery, api_name="generate", **DRAWING)
+    drawn = [gr.on([start.click, count.submit, seed.submit], guard(generate), mine, gallery, **PRIVATE, **DRAWING)]
     for button, inputs, js in ((more, [seed, count], NEXT), (dice, None, DICE)):
         moved = button.click(None, inputs, seed, js=js, **PRIVATE)
-        drawn.append(moved.then(guard(generate), request, gallery, **PRIVATE, **DRAWING))
+        drawn.append(moved.then(guard(generate), mine, gallery, **PRIVATE, **DRAWING))
     for event in drawn:
         settle(event)
-    settle(model.input(guard(choose_model), model, [gallery, seed, truncation], **HELPER))
+    settle(model.input(guard(choose_model), [model, owner], [gallery, seed, truncation], **HELPER))
 
     copy.click(None, link, js=COPY, **PRIVATE)
 
     gallery.select(guard(pick), [shown, picked], [picked, before], **HELPER)
     wandering = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
     wander = [
-        near.click(guard(near_shown), [shown, picked], close, **wandering),
-        stroll.click(guard(walk_shown), [shown, before, picked], loop, **wandering),
+        near.click(guard(near_shown), [shown, picked, owner], close, **wandering),
+        stroll.click(guard(walk_shown), [shown, before, picked, owner], loop, **wandering),
     ]
     cancel.click(None, cancels=[*drawn, *wander], **PRIVATE)
 
     page = gr.context.Context.root_block
-    opened = page.load(
-        guard(opening), None, [model, style, count, seed, truncation, gallery, download, shown], **HELPER, **DRAWING
+    arrived = page.load(
+        guard(opening), owner, [model, style, count, seed, truncation, gallery, download, shown], **HELPER, **DRAWING
     )
     page.load(None, request, link, js=LINK, **PRIVATE)
-    opened.success(None, request, link, js=LINK, **PRIVATE)
+    opened.select(guard(listed), owner, [model, style], **HELPER)
+    arrived.success(None, request, link, js=LINK, **PRIVATE)
 
 
-def near_shown(shown: list, seed: int | None, language: str = "en") -> dict[str, Any]:
+def near_shown(shown: list, seed: int | None, owner: str, language: str = "en") -> dict[str, Any]:
     """More like the chosen picture of those on show."""
-    return gr.update(value=neighbours(shown[0], seed, shown[2], language), visible=True)
+    return gr.update(value=neighbours(shown[0], seed, shown[2], owner, language), visible=True)
 
 
-def walk_shown(shown: list, seed_a: int | None, seed_b: int | None) -> dict[str, Any]:
+def walk_shown(shown: list, seed_a: int | None, seed_b: int | None, owner: str) -> dict[str, Any]:
     """A walk between two chosen pictures of those on show."""
-    return gr.update(value=walk(shown[0], seed_a, seed_b, shown[2]), visible=True)
+    return gr.update(value=walk(shown[0], seed_a, seed_b, shown[2], owner), visible=True)

@@ -188,13 +188,15 @@ def photograph(path: Path) -> str:
 
 
 def test_an_answer_comes_with_its_map_and_what_the_motif_means(models, tmp_path):
-    answer, seen, known = classify.recognise(photograph(tmp_path / "cloth.jpg"), "batik-three", "en")
+    answer, seen, known = classify.recognise(photograph(tmp_path / "cloth.jpg"), "batik-three", language="en")
     asked = classify.classify(str(tmp_path / "cloth.jpg"), "batik-three")
     first = common.motif(next(iter(asked)))
     assert f"<h3>{first}</h3>" in answer and answer.count("<li>") == 3 and "batik-" not in answer
     assert seen.count("data:image/jpeg;base64,") == 2 and 'type="checkbox" checked' in seen
     assert first in known and say("classify.signs") in known
-    assert say("classify.signs", "id") in classify.recognise(str(tmp_path / "cloth.jpg"), "batik-three", "id")[2]
+    assert (
+        say("classify.signs", "id") in classify.recognise(str(tmp_path / "cloth.jpg"), "batik-three", language="id")[2]
+    )
     assert classify.recognise(None, "batik-three") == ("", "", "")
     with pytest.raises(PictureError):
         classify.demanded(None, "batik-three")
@@ -210,7 +212,7 @@ def test_an_unsure_answer_says_so_and_names_the_candidates():
 
 def test_what_is_no_batik_is_said_to_be_none(models, tmp_path):
     Image.new("RGB", (300, 200), "white").save(tmp_path / "wall.png")
-    answer, _, known = classify.recognise(str(tmp_path / "wall.png"), "batik-three", "id")
+    answer, _, known = classify.recognise(str(tmp_path / "wall.png"), "batik-three", language="id")
     assert "Bukan batik" in answer and known == ""
     assert classify.classify(str(tmp_path / "wall.png"), "batik-three")
 
@@ -240,7 +242,7 @@ def test_several_photos_come_as_a_table_and_a_file_and_broken_ones_do_not_stop_t
     Image.new("RGB", (300, 200), "white").save(tmp_path / "wall.png")
     files = [(good, "<b>one</b>.jpg"), (str(tmp_path / "page.jpg"), "page.jpg"), (str(tmp_path / "paper.jpg"), "p.jpg")]
     files += [(str(tmp_path / "empty.png"), "=empty.png"), (str(tmp_path / "wall.png"), "wall.png"), (good, "two.jpg")]
-    shown, path = classify.many(files, "batik-three", "en")
+    shown, path = classify.many(files, "batik-three", language="en")
     assert shown.count("<tr") == 7 and shown.count('class="failed"') == 3
     assert "&lt;b&gt;one" in shown and "<b>one" not in shown
     assert "PDF" in shown and "empty (0 bytes)" in shown and "Not batik" in shown
@@ -332,7 +334,7 @@ def test_the_page_is_built_without_torch_and_shows_its_endpoints(models):
 
 def test_the_app_is_built_without_any_model(tmp_path, monkeypatch):
     monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path))
-    with gr.Blocks():
-        generate.build()
+    with gr.Blocks(), gr.Tab("Tab") as tab:
+        generate.build(gr.BrowserState(""), tab)
         digits.build()
-        classify.build()
+        classify.build(gr.BrowserState(""), tab)

@@ -43,7 +43,7 @@ def test_each_finding_has_its_reason_and_a_box(mixed: list[Path]):
     assert items["page.jpg"].rule == "unreadable" and items["page.jpg"].copy == ""
     assert items["page.jpg"].reason["id"] != items["page.jpg"].reason["en"]
 
-    style, said, boxes, *_ = choose.present("ayu", "id-ID")
+    style, said, boxes, *_ = choose.present("ayu", language="id-ID")
     assert len(boxes["choices"]) == 15 and len(boxes["value"]) == 3
     assert [key for _, key in boxes["choices"][:3]] == boxes["value"]
     assert "kembar · seperti kain-3.jpg" in boxes["choices"][2][0]
