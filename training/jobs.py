@@ -8,8 +8,8 @@ A job is a run directory (see ``training.runs``) with three things more:
 
 The process (``training.worker``) is detached from whoever starts it and outlives the app. One trains at a time, more
 by a setting, the others wait in order; whoever looks at the jobs, every process that ends, and the app every few
-seconds, starts the next. Which process is whose is told by process id and start time together, so a reused id is not
-mistaken for the job.
+seconds, starts the next. One that trains elsewhere (``training.remote``) waits for nobody. Which process is whose is
+told by process id and start time together, so a reused id is not mistaken for the job.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ from filelock import FileLock, Timeout
 
 from gan import catalog
 from gan.checkpoint import read_config
-from gan.errors import CantingError, RunError
+from gan.errors import CantingError, HubError, RunError
 from gan.files import atomic
-from gan.settings import ROOT, checkpoints_folder, data_folder, run_slots, runs_folder
+from gan.settings import ROOT, checkpoints_folder, data_folder, hub_patience, run_slots, runs_folder
 from gan.texts import LANGUAGES, say
 from training import retention
 from training.intake import LEAST_PICTURES, TooFew, UploadError, take_in
+from training.place import Place, usable
 from training.promote import checkpoint_of, entitle
 from training.promote import promote as promote_snapshot
 from training.recipes import RECIPES, GanRecipe
@@ -56,6 +57,8 @@ ACTIVE = ("waiting", "running", "stopping")
 DEFAULTS = {"steps": DEFAULT_STEPS, "name": "", "mirror": None, "keep_all": False}
 # Folders of jobs that are being made or deleted.
 MAKING, DELETING = ".new-", ".deleted-"
+# The owners' tokens by job, for as long as this process lives: they are never written anywhere.
+_tokens: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class Status:
         ahead: how many jobs come before it while it waits.
         memory: bytes that its process holds while it trains.
         published: whether its model has been published; such a job is never deleted but by its owner.
+        place: the hardware of the Hugging Face job that trains it; empty for this machine.
+        note: what that job said last, or what came of the last push of a snapshot.
         reason: why it failed: a sentence, or the last lines of its log.
         checkpoint: the folder of the model it made, if it has made one.
     """
@@ -86,6 +91,8 @@ class Status:
     ahead: int = 0
     memory: int | None = None
     published: bool = False
+    place: str = ""
+    note: str = ""
     seconds_left: float | None = None
     reason: str = ""
     checkpoint: Path | None = None
@@ -167,7 +174,11 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def start(
-    base: str, pictures: Path | str | Sequence[Path | str], settings: dict[str, Any] | None = None, owner: str = ""
+    base: str,
+    pictures: Path | str | Sequence[Path | str],
+    settings: dict[str, Any] | None = None,
+    owner: str = "",
+    place: Place | None = None,
 ) -> str:
     """Begin to fine-tune ``base`` on what the audit keeps of ``pictures``; returns the new job's id.
 
@@ -176,9 +187,11 @@ def start(
         pictures: a folder, a zip, or a list of picture files and zips; see ``training.intake``.
         settings: see :func:`check_settings`. With ``keep_all`` nothing is left out.
         owner: whoever may see the job in :func:`list_jobs`.
+        place: where it trains; on this machine when absent.
 
     Raises:
         RunError: for an unknown base or an unusable setting, or when the owner has too many jobs.
+        HubError: when the place needs a token and there is none.
         DataError: for a file that is no picture, or fewer than 10 that can be trained on.
     """
     from training.audit import audit
@@ -197,16 +210,20 @@ def start(
         copies = [one.copy for one in taken if one.copy.name not in out]
         if len(copies) < LEAST_PICTURES:
             raise TooFew(len(taken), Counter(out.values()))
-        return begin(base, copies, settings, owner)
+        return begin(base, copies, settings, owner, place)
 
 
-def begin(base: str, copies: Sequence[Path], settings: dict[str, Any] | None, owner: str) -> str:
+def begin(
+    base: str, copies: Sequence[Path], settings: dict[str, Any] | None, owner: str, place: Place | None = None
+) -> str:
     """Queue a job on pictures that ``training.intake`` has prepared and somebody has chosen; returns its id.
 
     Raises:
-        RunError: as :func:`start`.
+        RunError, HubError: as :func:`start`.
     """
     wanted = check_settings(settings)
+    place = place or Place()
+    placed = place.record()
     job = secrets.token_hex(12)
     recipe = fine_tuning(base, runs_folder() / job / "pictures", wanted["steps"], wanted["mirror"])
     retention.make_room(owner)
@@ -227,9 +244,11 @@ def begin(base: str, copies: Sequence[Path], settings: dict[str, Any] | None, ow
                 "steps": recipe.steps,
                 "created": time.time(),
                 "ticket": next_ticket(),
+                **placed,
             }
             write(record, folder)
             folder.rename(runs_folder() / job)
+            take_up(record, place.token)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -238,8 +257,8 @@ def begin(base: str, copies: Sequence[Path], settings: dict[str, Any] | None, ow
 
 
 def stop(job: str) -> None:
-    """Ask a job to save and end; after 20 seconds it is killed. A waiting one leaves the queue; one that has ended
-    stays as it is.
+    """Ask a job to save and end; after 20 seconds it is killed, one that trains elsewhere after as long as the Hub may
+    take to answer. A waiting one leaves the queue; one that has ended stays as it is.
 
     Raises:
         RunError: when there is no such job.
@@ -253,16 +272,20 @@ def stop(job: str) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process_of(record).terminate()
             # Should this app end first, whoever looks at the jobs next does it.
-            timer = threading.Timer(STOP_SECONDS, advance)
+            timer = threading.Timer(stop_seconds(record), advance)
             timer.daemon = True
             timer.start()
 
 
-def resume(job: str) -> None:
+def resume(job: str, token: str | None = None) -> None:
     """Queue a job that stopped or failed; it goes on exactly from its last saved state.
+
+    Args:
+        token: as in :class:`training.place.Place`, for a job that needs one.
 
     Raises:
         RunError: when there is no such job, it is active, or it is finished.
+        HubError: when it trains elsewhere and there is no token.
     """
     with changing(job) as record:
         state = state_of(record)
@@ -270,21 +293,25 @@ def resume(job: str) -> None:
             raise RunError("error.job.active")
         if state == "finished":
             raise RunError("error.job.finished")
+        if "remote" in record and not usable(token):
+            raise HubError("error.remote.sign_in")
         for key in ("process", "stopping", "ended"):
             record.pop(key, None)
         record["ticket"] = next_ticket()
+        take_up(record, token)
     advance()
 
 
-def repeat(job: str, base: str, settings: dict[str, Any]) -> str:
-    """Queue a new job on the same pictures with another base or other settings; returns its id.
+def repeat(job: str, base: str, settings: dict[str, Any], place: Place | None = None) -> str:
+    """Queue a new job on the same pictures with another base, other settings or elsewhere; returns its id.
 
     Raises:
         RunError: when there is no such job, for an unknown base or an unusable setting.
+        HubError: as :func:`start`.
     """
     record = read(job)
     copies = sorted((folder_of(job) / "pictures").glob("*.jpg"))
-    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"])
+    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"], place)
 
 
 def rename(job: str, title: str) -> None:
@@ -349,19 +376,27 @@ def list_jobs(owner: str | None = None, language: str = "en") -> list[Status]:
     return [describe(record, language) for record in sorted(mine, key=lambda record: record["created"], reverse=True)]
 
 
-def advance() -> None:
-    """Start the next waiting jobs while there are places, and kill what was told to stop 20 seconds ago."""
+def advance(without_token: bool = True) -> None:
+    """Start the next waiting jobs while there are places, and kill what was told to stop too long ago.
+
+    Args:
+        without_token: whether that includes a job whose token this process has not got. A worker leaves it to the app,
+            which may have it.
+    """
     if not any(state_of(record) in ("waiting", "stopping") for record in records()):
         return
     with locked():
         everything = records()
         states = {record["id"]: state_of(record) for record in everything}
         for record in everything:
-            if states[record["id"]] == "stopping" and time.time() - record["stopping"] > STOP_SECONDS:
+            if states[record["id"]] == "stopping" and time.time() - record["stopping"] > stop_seconds(record):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process_of(record).kill()
-        busy = sum(state in ("running", "stopping") for state in states.values())
-        waiting = [record for record in everything if states[record["id"]] == "waiting"]
+        here = [record for record in everything if "remote" not in record]
+        busy = sum(states[record["id"]] in ("running", "stopping") for record in here)
+        waiting = [record for record in here if states[record["id"]] == "waiting"]
+        if not without_token:
+            waiting = [record for record in waiting if "push" not in record or token_of(record)]
         for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, run_slots() - busy)]:
             record["process"] = spawn(record["id"])
             write(record)
@@ -380,9 +415,29 @@ def watch(seconds: float = 5) -> None:
 # Processes ------------------------------------------------------------------------------------------------------
 
 
+def take_up(record: dict[str, Any], token: str | None) -> None:
+    """Keep a job's token, and start the job at once where it takes no place from those that train here."""
+    if token:
+        _tokens[record["id"]] = token
+    if "remote" in record:
+        record["process"] = spawn(record["id"])
+        write(record)
+
+
+def token_of(record: dict[str, Any]) -> str | None:
+    """The token that a job's worker is given; None for a job that needs none, and where there is none."""
+    return usable(_tokens.get(record["id"])) if "remote" in record or "push" in record else None
+
+
+def stop_seconds(record: dict[str, Any]) -> float:
+    """How long a job may take to stop."""
+    return STOP_SECONDS + (hub_patience() if "remote" in record else 0)
+
+
 def spawn(job: str) -> dict[str, Any]:
     """Start the worker of a job, detached; returns its process id and start time."""
     folder = folder_of(job)
+    token = token_of(read(job)) or ""
     environment = {
         **os.environ,
         "CANTING_RUNS": str(runs_folder()),
@@ -393,18 +448,21 @@ def spawn(job: str) -> dict[str, Any]:
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
         "PYTHONUNBUFFERED": "1",
     }
-    # Training needs no token, and what a process does not have it cannot print.
-    environment.pop("HF_TOKEN", None)
+    # What a process does not have in its environment, neither it nor its children can print.
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        environment.pop(name, None)
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "training.worker", str(folder)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             cwd=ROOT,
             env=environment,
             start_new_session=True,
         )
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(token.encode())
     # So that no zombie stays behind while this app lives.
     threading.Thread(target=process.wait, daemon=True).start()
     return identity(process.pid) or {"pid": process.pid, "began": 0.0}
@@ -535,6 +593,8 @@ def describe(record: dict[str, Any], language: str = "en") -> Status:
         ahead=ahead_of(record) if state == "waiting" else 0,
         memory=memory_of(record) if state == "running" else None,
         published="published" in record,
+        place=record.get("remote", {}).get("flavor", ""),
+        note=note_of(record, folder, language),
         seconds_left=left,
         reason=reason_of(record, folder, language) if state == "failed" else "",
         checkpoint=checkpoint_of(folder),
@@ -543,7 +603,7 @@ def describe(record: dict[str, Any], language: str = "en") -> Status:
 
 def ahead_of(record: dict[str, Any]) -> int:
     """How many jobs train or wait before this one."""
-    states = [(one["ticket"], state_of(one)) for one in records()]
+    states = [(one["ticket"], state_of(one)) for one in records() if "remote" not in one]
     return sum(state != "waiting" or ticket < record["ticket"] for ticket, state in states if state in ACTIVE)
 
 
@@ -561,14 +621,26 @@ def reason_of(record: dict[str, Any], folder: Path, language: str = "en") -> str
     known = record.get("ended", {}).get("reason")
     if known:
         return known.get(language[:2].lower(), known["en"])
+    died = [] if "ended" in record else [say("train.died_remote" if "remote" in record else "train.died", language)]
+    return "\n".join([*died, *last_lines(folder)])
+
+
+def note_of(record: dict[str, Any], folder: Path, language: str = "en") -> str:
+    """What there is to say of a job's dealings with the Hub."""
+    if "remote" in record and state_of(record) in ACTIVE:
+        return "".join(last_lines(folder)[-1:])
+    note = record.get("push", {}).get("note", {})
+    return note.get(language[:2].lower(), note.get("en", ""))
+
+
+def last_lines(folder: Path) -> list[str]:
+    """The last lines of a job's log."""
     try:
         with (folder / "log.txt").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 8000))
-            lines = log.read().decode("utf-8", "replace").splitlines()
+            return log.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
     except OSError:
-        lines = []
-    died = [] if "ended" in record else [say("train.died", language)]
-    return "\n".join([*died, *lines[-LAST_LINES:]])
+        return []
 
 
 def in_all_languages(error: CantingError) -> dict[str, str]:
