@@ -18,10 +18,10 @@ from PIL import Image, ImageOps
 
 from gan.device import on_gpu
 from gan.pictures import open_picture
-from gan.settings import keep_days, most_gigabytes, most_runs
+from gan.settings import keep_days, most_gigabytes, most_runs, runs_last
 from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, request_folder, t, unchecked, whole, write_pngs
 from gan.texts import say
-from training import basket, choose, jobs, publish
+from training import basket, choose, jobs, publish, where
 from training.choose import uploaded
 from training.runs import Run
 
@@ -88,10 +88,12 @@ def opening(owner: str, shown: list, language: str = "en") -> tuple:
 
 
 def begin(
-    base: str, left_out: list[str] | None, steps: int, name: str, owner: str, shown: list, language: str = "en"
-) -> tuple:
-    """Start was pressed: the new run is the one on view. Raises TooFew or RunError; the pictures stay then."""
-    run = jobs.begin(base, basket.kept(owner, left_out or []), {"steps": steps, "name": name or ""}, owner)
+    base: str, left_out: list[str] | None, steps: int, name: str, flavor: str, timeout: str, push: bool, owner: str,
+    shown: list, token: gr.OAuthToken | None, language: str = "en", request: gr.Request | None = None,
+) -> tuple:  # fmt: skip
+    """Start was pressed: the new run is the one on view. Raises TooFew, RunError, HubError; the pictures stay then."""
+    place = where.chosen(flavor, timeout, push, token, request)
+    run = jobs.begin(base, basket.kept(owner, left_out or []), {"steps": steps, "name": name or ""}, owner, place)
     basket.empty(owner)
     return "", *choose.present(owner, language), *view(owner, run, 0, shown, language)
 
@@ -102,9 +104,11 @@ def halt(owner: str, run: str | None, at: int, shown: list, language: str = "en"
     return view(owner, run, at, shown, language)
 
 
-def go_on(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
+def go_on(
+    owner: str, run: str | None, at: int, shown: list, token: gr.OAuthToken | None, language: str = "en"
+) -> tuple:
     """Resume was pressed."""
-    jobs.resume(own(owner, run))
+    jobs.resume(own(owner, run), where.given(token))
     return view(owner, run, at, shown, language)
 
 
@@ -114,9 +118,13 @@ def rename(owner: str, run: str | None, title: str, at: int, shown: list, langua
     return "", *view(owner, run, at, shown, language)
 
 
-def repeat(owner: str, run: str | None, base: str, steps: int, name: str, shown: list, language: str = "en") -> tuple:
+def repeat(
+    owner: str, run: str | None, base: str, steps: int, name: str, flavor: str, timeout: str, push: bool, shown: list,
+    token: gr.OAuthToken | None, language: str = "en", request: gr.Request | None = None,
+) -> tuple:  # fmt: skip
     """The run on view is to be trained anew, on its pictures, with the settings chosen for a new one."""
-    again = jobs.repeat(own(owner, run), base, {"steps": steps, "name": name or ""})
+    place = where.chosen(flavor, timeout, push, token, request)
+    again = jobs.repeat(own(owner, run), base, {"steps": steps, "name": name or ""}, place)
     return view(owner, again, 0, shown, language)
 
 
@@ -294,7 +302,9 @@ def progress(status: jobs.Status, language: str = "en") -> str:
     reason = ""
     if status.reason:
         reason = f'<pre style="white-space:pre-wrap">{html.escape(status.reason)}</pre>'
-    return f'<div data-state="{status.state}">{bar}<p>{" · ".join(parts)}</p>{reason}</div>'
+    return (
+        f'<div data-state="{status.state}">{bar}<p>{" · ".join(parts)}</p>{where.noted(status, language)}{reason}</div>'
+    )
 
 
 def duration(seconds: float, language: str = "en") -> str:
@@ -364,6 +374,8 @@ def terms(language: str = "en") -> str:
     said = [say("train.yours_days", language, days=f"{days:g}") if days else say("train.yours", language)]
     if limits:
         said.append(say("train.quota", language, limits=", ".join(limits)))
+    if not runs_last():
+        said.append(say("where.lost", language))
     return " ".join(said)
 
 
@@ -392,6 +404,7 @@ def build(owner: gr.BrowserState) -> None:
             )  # fmt: skip
             with gr.Accordion(t("train.more"), open=False):
                 name = gr.Textbox(label=t("train.name"), max_lines=1, elem_id="train-name")
+                place = where.section()
             start = gr.Button(t("train.start"), variant="primary", elem_id="train-start")
             told = gr.Markdown(terms(), elem_id="train-terms", elem_classes="quiet")
         with gr.Column(scale=3, min_width=320):
@@ -446,7 +459,7 @@ def build(owner: gr.BrowserState) -> None:
     page.load(guard(terms), None, told, **HELPER)
     look.click(guard(choose.preview), [owner, base, leave], chosen[-2:], **PRIVATE, **DRAWING)
     start.click(
-        guard(begin), [base, leave, steps, name, owner, shown], [name, *chosen, *parts],
+        guard(begin), [base, leave, steps, name, *place, owner, shown], [name, *chosen, *parts],
         show_progress_on=[start], **PRIVATE,
     )  # fmt: skip
     timer.tick(guard(view), now, parts, trigger_mode="once", **HELPER)
@@ -460,7 +473,7 @@ def build(owner: gr.BrowserState) -> None:
     attempt.click(guard(try_it), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)
     beside.click(guard(nearest), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)
     entitle.click(guard(rename), [owner, runs, title, moment, shown], [title, *parts], **HELPER)
-    again.click(guard(repeat), [owner, runs, base, steps, name, shown], parts, **HELPER)
+    again.click(guard(repeat), [owner, runs, base, steps, name, *place, shown], parts, **HELPER)
     away.click(lambda: gr.update(visible=True), None, sure, **HELPER)
     sure.click(guard(delete), [owner, runs, shown], [sure, *parts], **HELPER)
     endpoints()
