@@ -257,8 +257,8 @@ def begin(
 
 
 def stop(job: str) -> None:
-    """Ask a job to save and end; after 20 seconds it is killed, one that trains elsewhere after as long as the Hub may
-    take to answer. A waiting one leaves the queue; one that has ended stays as it is.
+    """Ask a job to save and end; after 20 seconds, or a few minutes elsewhere, it is killed. A waiting one leaves the
+    queue; one that has ended stays as it is.
 
     Raises:
         RunError: when there is no such job.
@@ -430,8 +430,8 @@ def token_of(record: dict[str, Any]) -> str | None:
 
 
 def stop_seconds(record: dict[str, Any]) -> float:
-    """How long a job may take to stop."""
-    return STOP_SECONDS + (hub_patience() if "remote" in record else 0)
+    """How long a job may take to stop: one that trains elsewhere has to ask the Hub, and to bring its result home."""
+    return 3 * STOP_SECONDS + hub_patience() if "remote" in record else STOP_SECONDS
 
 
 def spawn(job: str) -> dict[str, Any]:
@@ -501,7 +501,8 @@ def state_of(record: dict[str, Any]) -> str:
     stopping = "stopping" in record
     if process_of(record):
         return "stopping" if stopping else "running"
-    return "stopped" if stopping else "failed"
+    # A job on the Hub that nobody could cancel goes on, whatever was wanted.
+    return "stopped" if stopping and "job" not in record.get("remote", {}) else "failed"
 
 
 # Records --------------------------------------------------------------------------------------------------------

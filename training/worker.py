@@ -57,15 +57,17 @@ def main(folder: Path, token: str = "") -> int:
 
 def oversee(folder: Path, token: str) -> str:
     """Watch over a run that trains elsewhere; "finished" or "stopped"."""
-    from training.remote import oversee as watch
-
     told = threading.Event()
 
     def on_signal(number: int, frame: Any) -> None:
         told.set()
+        give_way(0)
 
+    # Before anything takes time: who is told to stop must still cancel the job.
     signal.signal(signal.SIGTERM, on_signal)
-    return watch(folder, token, told)
+    from training import remote
+
+    return remote.oversee(folder, token, told)
 
 
 def train(folder: Path, token: str) -> str:
@@ -96,7 +98,8 @@ def train(folder: Path, token: str) -> str:
                 raise Stopped
             if pushing and pushing.due() and trainer.run.snapshots():
                 # Should it take too long, and this process be told to stop and killed, nothing is lost.
-                trainer.save()
+                if trainer.finite():
+                    trainer.save()
                 pushing.attempt()
 
         if told:

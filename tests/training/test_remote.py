@@ -150,7 +150,7 @@ def test_stop_cancels_the_job_and_keeps_what_it_had_learned(hub: HubServer, stud
     # It takes no turn from those that train here.
     assert jobs.stop_seconds(jobs.read(job)) > jobs.STOP_SECONDS
     jobs.stop(job)
-    stopped = wait_for(lambda: (now := jobs.status(job)).state == "stopped" and now)
+    stopped = wait_for(lambda: (now := jobs.status(job)).state == "stopped" and now, 120)
     assert [one.stage for one in hub.jobs.values()] == ["CANCELED"] and "job" not in jobs.read(job)["remote"]
     assert json.loads((stopped.checkpoint / "config.json").read_text())["step"] == 7
 
@@ -268,6 +268,16 @@ def test_what_waiting_does_not_mend_ends_the_watch_and_not_the_job(
     assert ended.value.key == key and [one.stage for one in here.jobs.values()] == ["RUNNING"]
     # Whoever resumes finds the job again, unless the Hub says that there is none.
     assert ("job" in jobs.read(job)["remote"]) is (status == 401)
+
+
+def test_a_run_killed_before_it_could_cancel_its_job_does_not_count_as_stopped(here: HubServer, pictures: list[Path]):
+    job = jobs.start("tiny", pictures, {}, "ayu", PLACE)
+    for known, state in (({}, "stopped"), ({"job": "0" * 24}, "failed")):
+        with jobs.changing(job) as record:
+            record |= {"process": {"pid": 2**22, "began": 0.0}, "stopping": 1.0}
+            record["remote"] |= known
+        assert jobs.status(job).state == state
+    assert "Resume finds it again" in jobs.status(job).reason
 
 
 @pytest.mark.parametrize(
