@@ -192,6 +192,16 @@ def pull(repository: str, name: str | None = None, *, force: bool = False, token
     return target
 
 
+def account(token: str | None = None) -> str:
+    """The name that a token (``None``: ``huggingface_hub``'s own) belongs to.
+
+    Raises:
+        HubError: when there is none, or the Hub does not know it or does not answer.
+    """
+    with talking("whoami", token, write=True) as api:
+        return api.whoami()["name"]
+
+
 def place(fetched: Path, target: Path) -> None:
     """Copy a fetched model to ``target``, all at once and only if its weights fit."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -89,8 +89,13 @@ def trouble(status: int) -> HubError:
 
 
 @contextlib.contextmanager
-def talking(repository: str, token: str | None = None, write: bool = False) -> Iterator[HfApi]:
+def talking(
+    repository: str, token: str | None = None, write: bool = False, refusals: dict[int, str] = REFUSALS
+) -> Iterator[HfApi]:
     """The Hub's client; whatever goes wrong with it becomes a HubError without a trace of the token.
+
+    Args:
+        refusals: the sentence for each status that says no.
 
     Raises:
         HubError: also before anything is asked, where ``write`` and there is no token.
@@ -116,7 +121,7 @@ def talking(repository: str, token: str | None = None, write: bool = False) -> I
     except RepositoryNotFoundError:
         failure = HubError("error.hub.missing", repository=repository)
     except HfHubHTTPError as error:
-        failure = refusal(error, repository, token)
+        failure = refusal(error, repository, token, refusals)
     except Exception as error:
         failure = broken(error, repository, token)
     finally:
@@ -126,14 +131,14 @@ def talking(repository: str, token: str | None = None, write: bool = False) -> I
         raise failure from None
 
 
-def refusal(error: Any, repository: str, token: str | None) -> HubError:
+def refusal(error: Any, repository: str, token: str | None, refusals: dict[int, str] = REFUSALS) -> HubError:
     """The error for an answer of the Hub that says no."""
     status = error.response.status_code
     if status == 429 or status >= 500:
         return trouble(status)
     said = error.server_message or f"HTTP {status}"
-    if status in REFUSALS:
-        return HubError(REFUSALS[status], repository=repository)
+    if status in refusals:
+        return HubError(refusals[status], repository=repository)
     return HubError("error.hub.refused", detail=clean(said, token))
 
 

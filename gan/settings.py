@@ -7,6 +7,8 @@ from pathlib import Path
 
 VERSION = "0.1.0"
 ROOT = Path(__file__).resolve().parent.parent
+# Where a Space has its attached storage, if any; the rest of its disk is emptied at every restart.
+STORAGE = Path("/data")
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -24,8 +26,18 @@ def checkpoints_folder() -> Path:
 
 
 def runs_folder() -> Path:
-    """Where training runs are kept: ``CANTING_RUNS``, else ``runs/``."""
-    return _folder("CANTING_RUNS", "runs")
+    """Where training runs are kept: ``CANTING_RUNS``, else ``runs/``, on a Space in attached storage if it has any."""
+    return _folder("CANTING_RUNS", f"{STORAGE}/runs" if _storage() else "runs")
+
+
+def runs_last() -> bool:
+    """Whether runs outlive a restart: not on a Space, unless in attached storage or where its owner put them."""
+    return not on_space() or _storage() or bool(os.environ.get("CANTING_RUNS"))
+
+
+def _storage() -> bool:
+    """Whether this is a Space with attached storage."""
+    return on_space() and STORAGE.is_dir() and os.access(STORAGE, os.W_OK)
 
 
 def cache_folder() -> Path:

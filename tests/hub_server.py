@@ -1,7 +1,8 @@
 """A Hugging Face Hub on loopback, as far as Canting uses one: real HTTP, spoken to by the genuine client.
 
 Repositories live in memory. It checks what the real one checks: tokens and their scopes, names, who owns what, the
-commit that a commit builds upon, and the SHA-256 of large files. ``misbehave`` makes it answer badly on purpose.
+commit that a commit builds upon, and the SHA-256 of large files. Jobs are real: ``tests.hub_jobs`` runs their commands.
+``misbehave`` makes it answer badly on purpose.
 """
 
 from __future__ import annotations
@@ -17,22 +18,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-LARGE_SUFFIXES = (".safetensors", ".png")
+from tests.hub_jobs import Job
+
+LARGE_SUFFIXES = (".safetensors", ".png", ".zip")
 LARGE_BYTES = 10_000_000
 LICENCES = ("apache-2.0", "cc-by-4.0", "mit", "other")
+FLAVORS = ("cpu-basic", "t4-small")
 KINDS = {"models": "model", "spaces": "space"}
 
 
 @dataclass
 class Account:
-    """Whose token it is: ``role`` is read, write or fineGrained, the last with its ``permissions``."""
+    """Whose token it is: ``role`` is read, write or fineGrained, the last with its ``permissions``; ``credit`` pays
+    jobs."""
 
     name: str
     role: str = "write"
     organisations: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    credit: bool = True
 
 
 @dataclass
@@ -100,6 +106,9 @@ class HubServer:
         self.large: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str]] = []
         self.faults: list[Fault] = []
+        self.jobs: dict[str, Job] = {}
+        # A script to run in the place of what jobs are asked to do.
+        self.instead = ""
         self.lock = threading.RLock()
         hub = self
 
@@ -147,6 +156,8 @@ def serving() -> Iterator[HubServer]:
     try:
         yield hub
     finally:
+        for job in hub.jobs.values():
+            job.end("DELETED")
         hub.server.shutdown()
         hub.server.server_close()
 
@@ -180,6 +191,9 @@ class Answers(BaseHTTPRequestHandler):
             self.send(200, b"<html>a proxy's page</html>")
             return
         try:
+            if found := re.fullmatch(r"/api/jobs/([^/]+)/([^/]+)/logs", path):
+                self.stream(self.job(*found.groups()), fault)
+                return
             with self.hub.lock:
                 status, content, headers = self.route(path, body)
         except Refusal as refusal:
@@ -244,6 +258,8 @@ class Answers(BaseHTTPRequestHandler):
             return 200, self.whoami(), {}
         if path == "/api/repos/create":
             return 200, self.create(json.loads(body)), {}
+        if found := re.fullmatch(r"/api/jobs/([^/]+)(?:/([^/]+))?(?:/(cancel))?", path):
+            return 200, self.jobs(*found.groups(), body), {}
         if path == "/api/validate-yaml":
             return self.validate(json.loads(body)["content"])
         if found := re.fullmatch(r"/api/(models|spaces)/([^/]+/[^/]+)(?:/(.+))?", path):
@@ -283,6 +299,68 @@ class Answers(BaseHTTPRequestHandler):
         repository.add("initial commit", {".gitattributes": b"*.safetensors filter=lfs\n"})
         self.hub.repositories[kind, name] = repository
         return {"url": f"{self.hub.url}/{'spaces/' if kind == 'space' else ''}{name}", "name": name}
+
+    def worker(self, owner: str) -> Account:
+        """Who asks, if they may run jobs as ``owner``."""
+        account = self.account()
+        if account is None:
+            raise Refusal(401, "Invalid username or password.")
+        may = account.role == "write" or "job.write" in account.permissions
+        if not may or owner not in (account.name, *account.organisations):
+            raise Refusal(403, "Forbidden: missing permissions: job.write")
+        return account
+
+    def job(self, owner: str, name: str) -> Job:
+        self.worker(owner)
+        if name not in self.hub.jobs or self.hub.jobs[name].owner != owner:
+            raise Refusal(404, "Job not found")
+        return self.hub.jobs[name]
+
+    def jobs(self, owner: str, name: str | None, cancel: str | None, body: bytes) -> Any:
+        """Start a job, list them by label, look at one, or cancel it."""
+        if name:
+            job = self.job(owner, name)
+            if cancel:
+                if job.ended:
+                    raise Refusal(400, "Job is not running")
+                job.end("CANCELED")
+            return job.described()
+        account = self.worker(owner)
+        if self.command == "GET":
+            labels = [one.split("=") for one in parse_qs(urlsplit(self.path).query).get("label", ())]
+            mine = [job for job in self.hub.jobs.values() if job.owner == owner]
+            return [job.described() for job in mine if all(job.labels.get(key) == value for key, value in labels)]
+        asked = json.loads(body)
+        if not account.credit:
+            raise Refusal(402, "Pre-paid credit balance is insufficient")
+        if asked["flavor"] not in FLAVORS:
+            raise Refusal(400, f'"flavor" must be one of {", ".join(FLAVORS)}')
+        job = Job(owner, asked, f"{len(self.hub.jobs):024x}", self.hub.instead)
+        self.hub.jobs[job.id] = job
+        job.start()
+        return job.described()
+
+    def stream(self, job: Job, fault: Fault | None) -> None:
+        """A job's log as server-sent events from its beginning, until it ends or breaks off on purpose."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+        def chunk(data: bytes) -> None:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.flush()
+
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            chunk(b'data: {"data": "===== Job started at 2026-01-02 =====", "timestamp": "2026-01-02T03:04:05Z"}\n\n')
+            for number, line in enumerate(job.lines()):
+                if fault and fault.what == "half" and number == 1:
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                event = {"data": line, "timestamp": "2026-01-02T03:04:05.000Z"}
+                chunk(f"data: {json.dumps(event)}\n\n".encode())
+            chunk(b"")
 
     def validate(self, card: str) -> tuple[int, Any, dict[str, str]]:
         stated = re.search(r"^license: *(.*)$", card, re.MULTILINE)

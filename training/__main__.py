@@ -1,4 +1,4 @@
-"""python -m training: recipes, fetch, fit, resume, runs, evaluate, report."""
+"""python -m training: recipes, fetch, fit, remote, resume, runs, evaluate, report."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import typer
 from gan.command_line import run as run_command_line
 from gan.errors import RunError
 from gan.settings import runs_folder
+from training.place import DEFAULT_TIMEOUT, Place
 from training.recipes import RECIPES
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, resume and measure Canting's models.")
@@ -94,9 +95,43 @@ def fit(
 
 
 @app.command()
-def resume(run: Path, threads: Annotated[int | None, typer.Option(help="CPU threads to use.")] = None) -> None:
-    """Go on with a run from its last saved state."""
-    train(run, threads)
+def remote(
+    base: Annotated[str, typer.Argument(help="The model to start from.")],
+    pictures: Annotated[Path, typer.Argument(help="A folder or a zip of 10 to 500 pictures.")],
+    on: Annotated[str, typer.Option(help="Hardware of Hugging Face Jobs; `hf jobs hardware` lists it.")],
+    timeout: Annotated[str, typer.Option(help="What the job may take, such as 90m or 2h.")] = DEFAULT_TIMEOUT,
+    steps: Annotated[int | None, typer.Option(help="Length of the whole training.")] = None,
+    name: Annotated[str, typer.Option(help="The run's name.")] = "",
+) -> None:
+    """Fine-tune a model on Hugging Face Jobs, billed to your account, and bring the result here.
+
+    Ctrl-C cancels the job and keeps what it has learned; `resume` goes on from there.
+    """
+    from training import jobs
+
+    settings = {"name": name} | ({} if steps is None else {"steps": steps})
+    show(jobs.start(base, pictures, settings, place=Place(flavor=on, timeout=timeout)))
+
+
+@app.command()
+def resume(
+    run: Path,
+    threads: Annotated[int | None, typer.Option(help="CPU threads to use.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="This run's own repository, to push it to while it trains."),
+    ] = None,
+) -> None:
+    """Go on with a run from its last saved state; one that trains on Hugging Face Jobs goes on there."""
+    from training import jobs
+
+    job = run.resolve().name
+    if (run / "job.json").is_file() and "remote" in jobs.read(job):
+        shown = (run / "log.txt").stat().st_size
+        jobs.resume(job)
+        show(job, shown)
+    else:
+        train(run, threads, to)
 
 
 @app.command()
@@ -195,8 +230,12 @@ def changed(recipe: Any, settings: list[str]) -> Any:
     return dataclasses.replace(recipe, **values)
 
 
-def train(folder: Path, threads: int | None) -> None:
-    """Run or continue the training in ``folder``, with a progress bar, until its last step or a signal to stop."""
+def train(folder: Path, threads: int | None, to: str | None = None) -> None:
+    """Run or continue the training in ``folder``, with a progress bar, until its last step or a signal to stop.
+
+    Raises:
+        HubError: when at the end the run cannot be pushed ``to`` its repository.
+    """
     import torch
     from tqdm import tqdm
 
@@ -207,6 +246,11 @@ def train(folder: Path, threads: int | None) -> None:
 
     first = processes().is_main_process
     trainer = prepare(folder)
+    pushing = None
+    if to and first:
+        from training.pushing import Pushing, push_run
+
+        pushing = Pushing(folder, lambda: push_run(folder, to), note_push)
     if first:
         log_to(folder / "log.txt")
     logging.info("process %d trains %s", os.getpid(), trainer.recipe.name)
@@ -229,6 +273,8 @@ def train(folder: Path, threads: int | None) -> None:
         if trainer.step % 50 == 0:
             losses = "  ".join(f"{key} {value:.3f}" for key, value in values.items())
             logging.info("step %d of %d  %s", trainer.step, trainer.recipe.steps, losses)
+        if pushing and pushing.due():
+            pushing.attempt()
         # Several processes end at the same step, or those that went on would wait for ever.
         if not (trainer.everywhere(not stopping) if isinstance(trainer, GanTrainer) else not stopping):
             raise Stopped
@@ -236,6 +282,36 @@ def train(folder: Path, threads: int | None) -> None:
     trainer.train(on_step)
     bar.close()
     logging.info("%s at step %d", "stopped" if stopping else "finished", trainer.step)
+    if pushing:
+        pushing.finish()
+
+
+def show(job: str, shown: int = 0) -> None:
+    """Print a job's log from byte ``shown`` on until the job ends; Ctrl-C stops it. Exits with 1 when it failed."""
+    from training import jobs
+
+    with (jobs.folder_of(job) / "log.txt").open(encoding="utf-8", errors="replace") as log:
+        log.seek(shown)
+        while True:
+            try:
+                # Asked first: what it says before it ends is then in the log.
+                status = jobs.status(job)
+                typer.echo(log.read(), nl=False)
+                if status.state not in jobs.ACTIVE:
+                    break
+                time.sleep(1)
+            except KeyboardInterrupt:
+                jobs.stop(job)
+    typer.echo(status.reason or f"{status.state} at step {status.step}: {status.checkpoint or jobs.folder_of(job)}")
+    if status.state == "failed":
+        raise typer.Exit(1)
+
+
+def note_push(made: Any) -> None:
+    """What came of a push, in the log."""
+    from gan import hub
+
+    logging.info("%s", made if isinstance(made, Exception) else hub.summary("The run", made))
 
 
 def log_to(path: Path) -> None:
@@ -246,6 +322,9 @@ def log_to(path: Path) -> None:
         datefmt="%Y-%m-%d %H:%M:%S",
         handlers=[logging.FileHandler(path), logging.StreamHandler(sys.stderr)],
     )
+    # A line for every request to the Hub would bury the others.
+    for client in ("httpx", "httpx2"):
+        logging.getLogger(client).setLevel(logging.WARNING)
 
 
 def main() -> None:

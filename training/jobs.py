@@ -8,8 +8,8 @@ A job is a run directory (see ``training.runs``) with three things more:
 
 The process (``training.worker``) is detached from whoever starts it and outlives the app. One trains at a time, more
 by a setting, the others wait in order; whoever looks at the jobs, every process that ends, and the app every few
-seconds, starts the next. Which process is whose is told by process id and start time together, so a reused id is not
-mistaken for the job.
+seconds, starts the next. One that trains elsewhere (``training.remote``) waits for nobody. Which process is whose is
+told by process id and start time together, so a reused id is not mistaken for the job.
 """
 
 from __future__ import annotations
@@ -37,12 +37,21 @@ from filelock import FileLock, Timeout
 
 from gan import catalog
 from gan.checkpoint import read_config
-from gan.errors import CantingError, RunError
+from gan.errors import CantingError, HubError, RunError
 from gan.files import atomic
-from gan.settings import ROOT, checkpoints_folder, data_folder, run_slots, runs_folder, training_allowed
+from gan.settings import (
+    ROOT,
+    checkpoints_folder,
+    data_folder,
+    hub_patience,
+    run_slots,
+    runs_folder,
+    training_allowed,
+)
 from gan.texts import LANGUAGES, say
 from training import basket, labels, retention
 from training.intake import LEAST_PICTURES, TooFew, UploadError, take_in
+from training.place import Place, usable
 from training.promote import checkpoint_of, entitle
 from training.promote import promote as promote_snapshot
 from training.recipes import RECIPES, ClassifierRecipe, GanRecipe
@@ -61,6 +70,8 @@ LONGEST_SUBJECT = 40
 FEATURES, FOLDS = "features", "folds"
 # Folders of jobs that are being made or deleted.
 MAKING, DELETING = ".new-", ".deleted-"
+# The owners' tokens by job, for as long as this process lives: they are never written anywhere.
+_tokens: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,8 @@ class Status:
         ahead: how many jobs come before it while it waits.
         memory: bytes that its process holds while it trains.
         published: whether its model has been published; such a job is never deleted but by its owner.
+        place: the hardware of the Hugging Face job that trains it; empty for this machine.
+        note: what that job said last, or what came of the last push of a snapshot.
         reason: why it failed: a sentence, or the last lines of its log.
         checkpoint: the folder of the model it made, if it has made one.
     """
@@ -93,6 +106,8 @@ class Status:
     ahead: int = 0
     memory: int | None = None
     published: bool = False
+    place: str = ""
+    note: str = ""
     seconds_left: float | None = None
     reason: str = ""
     checkpoint: Path | None = None
@@ -209,7 +224,11 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def start(
-    base: str, pictures: Path | str | Sequence[Path | str], settings: dict[str, Any] | None = None, owner: str = ""
+    base: str,
+    pictures: Path | str | Sequence[Path | str],
+    settings: dict[str, Any] | None = None,
+    owner: str = "",
+    place: Place | None = None,
 ) -> str:
     """Begin to train ``base`` on what the audit keeps of ``pictures``; returns the new job's id.
 
@@ -219,9 +238,11 @@ def start(
             ``training.labels`` for the classes that a classifier is taught.
         settings: see :func:`check_settings`. With ``keep_all`` nothing is left out.
         owner: whoever may see the job in :func:`list_jobs`.
+        place: where it trains; on this machine when absent.
 
     Raises:
         RunError: for an unknown base or an unusable setting, when the owner has too many jobs, or training is off.
+        HubError: when the place needs a token and there is none.
         DataError: for a file that is no picture, fewer than 10 that can be trained on, or classes that cannot be.
     """
     check_allowed()
@@ -245,7 +266,7 @@ def start(
             labels.check([one.label for one in kept])
         elif len(kept) < LEAST_PICTURES:
             raise TooFew(len(taken), Counter(one.rule for one in items if one.rule))
-        return begin(base, [folder / one.copy for one in kept], settings, owner, [one.label for one in kept])
+        return begin(base, [folder / one.copy for one in kept], settings, owner, [one.label for one in kept], place)
 
 
 def begin(
@@ -254,6 +275,7 @@ def begin(
     settings: dict[str, Any] | None,
     owner: str,
     classes: Sequence[str] = (),
+    place: Place | None = None,
 ) -> str:
     """Queue a job on pictures that ``training.intake`` has prepared and somebody has chosen; returns its id.
 
@@ -261,24 +283,28 @@ def begin(
         classes: of each picture, as ``training.labels`` writes them; a generator has no use for them.
 
     Raises:
-        RunError: as :func:`start`.
+        RunError, HubError: as :func:`start`; also for a classifier that is to train elsewhere.
         DataError: for classes that no classifier can learn.
     """
     check_allowed()
     wanted = check_settings(settings)
     kind = base_entry(base).kind
+    place = place or Place()
+    if kind == "classifier" and place.flavor:
+        raise RunError("error.remote.classifier")
+    placed = place.record()
     job = secrets.token_hex(12)
-    place, facts = runs_folder() / job, {}
+    home, facts = runs_folder() / job, {}
     if kind == "classifier":
         labels.check(classes)
-        recipe = own_classes(base, place / "pictures", wanted["steps"], wanted["mirror"])
-        facts = {"classes": sorted(set(classes)), "features": str(place / FEATURES)}
+        recipe = own_classes(base, home / "pictures", wanted["steps"], wanted["mirror"])
+        facts = {"classes": sorted(set(classes)), "features": str(home / FEATURES)}
         names = [f"{label}/{number:04d}.jpg" for number, label in enumerate(classes, start=1)]
         # Of the base only the frozen part stays: its title would name classes that are not these.
         subject = ", ".join(facts["classes"])
         subject = subject if len(subject) <= LONGEST_SUBJECT else f"{subject[:LONGEST_SUBJECT]}…"
     else:
-        recipe = fine_tuning(base, place / "pictures", wanted["steps"] or DEFAULT_STEPS, wanted["mirror"])
+        recipe = fine_tuning(base, home / "pictures", wanted["steps"] or DEFAULT_STEPS, wanted["mirror"])
         names = [f"{number:04d}.jpg" for number in range(1, len(copies) + 1)]
         subject = base_entry(base).title
     retention.make_room(owner)
@@ -300,9 +326,11 @@ def begin(
                 "steps": recipe.steps,
                 "created": time.time(),
                 "ticket": next_ticket(),
+                **placed,
             }
             write(record, folder)
             folder.rename(runs_folder() / job)
+            take_up(record, place.token)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -311,8 +339,8 @@ def begin(
 
 
 def stop(job: str) -> None:
-    """Ask a job to save and end; after 20 seconds it is killed. A waiting one leaves the queue; one that has ended
-    stays as it is.
+    """Ask a job to save and end; after 20 seconds, or a few minutes elsewhere, it is killed. A waiting one leaves the
+    queue; one that has ended stays as it is.
 
     Raises:
         RunError: when there is no such job.
@@ -326,7 +354,7 @@ def stop(job: str) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process_of(record).terminate()
             # Should this app end first, whoever looks at the jobs next does it.
-            timer = threading.Timer(STOP_SECONDS, advance)
+            timer = threading.Timer(stop_seconds(record), advance)
             timer.daemon = True
             timer.start()
 
@@ -345,11 +373,15 @@ def stop_all() -> int:
     return len(going)
 
 
-def resume(job: str) -> None:
+def resume(job: str, token: str | None = None) -> None:
     """Queue a job that stopped or failed; it goes on exactly from its last saved state.
+
+    Args:
+        token: as in :class:`training.place.Place`, for a job that needs one.
 
     Raises:
         RunError: when there is no such job, it is active, or it is finished, or training is off.
+        HubError: when it trains elsewhere and there is no token.
     """
     check_allowed()
     with changing(job) as record:
@@ -358,17 +390,21 @@ def resume(job: str) -> None:
             raise RunError("error.job.active")
         if state == "finished":
             raise RunError("error.job.finished")
+        if "remote" in record and not usable(token):
+            raise HubError("error.remote.sign_in")
         for key in ("process", "stopping", "ended"):
             record.pop(key, None)
         record["ticket"] = next_ticket()
+        take_up(record, token)
     advance()
 
 
-def repeat(job: str, base: str, settings: dict[str, Any]) -> str:
-    """Queue a new job on the same pictures with another base or other settings; returns its id.
+def repeat(job: str, base: str, settings: dict[str, Any], place: Place | None = None) -> str:
+    """Queue a new job on the same pictures with another base, other settings or elsewhere; returns its id.
 
     Raises:
         RunError: when there is no such job, for an unknown base or an unusable setting, or when training is off.
+        HubError: as :func:`start`.
         DataError: when a classifier is to learn pictures without classes.
     """
     record = read(job)
@@ -376,7 +412,7 @@ def repeat(job: str, base: str, settings: dict[str, Any]) -> str:
     copies = sorted(pictures.rglob("*.jpg"), key=lambda copy: copy.name)
     # A generator's pictures lie in no class.
     classes = ["" if copy.parent == pictures else copy.parent.name for copy in copies]
-    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"], classes)
+    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"], classes, place)
 
 
 def rename(job: str, title: str) -> None:
@@ -447,20 +483,28 @@ def check_allowed() -> None:
         raise RunError("error.job.off")
 
 
-def advance() -> None:
-    """Start the next waiting jobs while there are places, and kill what was told to stop 20 seconds ago."""
+def advance(without_token: bool = True) -> None:
+    """Start the next waiting jobs while there are places, and kill what was told to stop too long ago.
+
+    Args:
+        without_token: whether that includes a job whose token this process has not got. A worker leaves it to the app,
+            which may have it.
+    """
     if not any(state_of(record) in ("waiting", "stopping") for record in records()):
         return
     with locked():
         everything = records()
         states = {record["id"]: state_of(record) for record in everything}
         for record in everything:
-            if states[record["id"]] == "stopping" and time.time() - record["stopping"] > STOP_SECONDS:
+            if states[record["id"]] == "stopping" and time.time() - record["stopping"] > stop_seconds(record):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process_of(record).kill()
         slots = run_slots() if training_allowed() else 0
-        busy = sum(state in ("running", "stopping") for state in states.values())
-        waiting = [record for record in everything if states[record["id"]] == "waiting"]
+        here = [record for record in everything if "remote" not in record]
+        busy = sum(states[record["id"]] in ("running", "stopping") for record in here)
+        waiting = [record for record in here if states[record["id"]] == "waiting"]
+        if not without_token:
+            waiting = [record for record in waiting if "push" not in record or token_of(record)]
         for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, slots - busy)]:
             record["process"] = spawn(record["id"])
             write(record)
@@ -479,9 +523,29 @@ def watch(seconds: float = 5) -> None:
 # Processes ------------------------------------------------------------------------------------------------------
 
 
+def take_up(record: dict[str, Any], token: str | None) -> None:
+    """Keep a job's token, and start the job at once where it takes no place from those that train here."""
+    if token:
+        _tokens[record["id"]] = token
+    if "remote" in record:
+        record["process"] = spawn(record["id"])
+        write(record)
+
+
+def token_of(record: dict[str, Any]) -> str | None:
+    """The token that a job's worker is given; None for a job that needs none, and where there is none."""
+    return usable(_tokens.get(record["id"])) if "remote" in record or "push" in record else None
+
+
+def stop_seconds(record: dict[str, Any]) -> float:
+    """How long a job may take to stop: one that trains elsewhere has to ask the Hub, and to bring its result home."""
+    return 3 * STOP_SECONDS + hub_patience() if "remote" in record else STOP_SECONDS
+
+
 def spawn(job: str) -> dict[str, Any]:
     """Start the worker of a job, detached; returns its process id and start time."""
     folder = folder_of(job)
+    token = token_of(read(job)) or ""
     environment = {
         **os.environ,
         "CANTING_RUNS": str(runs_folder()),
@@ -492,18 +556,21 @@ def spawn(job: str) -> dict[str, Any]:
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2)),
         "PYTHONUNBUFFERED": "1",
     }
-    # Training needs no token, and what a process does not have it cannot print.
-    environment.pop("HF_TOKEN", None)
+    # What a process does not have in its environment, neither it nor its children can print.
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        environment.pop(name, None)
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "training.worker", str(folder)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             cwd=ROOT,
             env=environment,
             start_new_session=True,
         )
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(token.encode())
     # So that no zombie stays behind while this app lives.
     threading.Thread(target=process.wait, daemon=True).start()
     return identity(process.pid) or {"pid": process.pid, "began": 0.0}
@@ -542,7 +609,8 @@ def state_of(record: dict[str, Any]) -> str:
     stopping = "stopping" in record
     if process_of(record):
         return "stopping" if stopping else "running"
-    return "stopped" if stopping else "failed"
+    # A job on the Hub that nobody could cancel goes on, whatever was wanted.
+    return "stopped" if stopping and "job" not in record.get("remote", {}) else "failed"
 
 
 # Records --------------------------------------------------------------------------------------------------------
@@ -642,6 +710,8 @@ def describe(record: dict[str, Any], language: str = "en") -> Status:
         ahead=ahead_of(record) if state == "waiting" else 0,
         memory=memory_of(record) if state == "running" else None,
         published="published" in record,
+        place=record.get("remote", {}).get("flavor", ""),
+        note=note_of(record, folder, language),
         seconds_left=left,
         reason=reason_of(record, folder, language) if state == "failed" else "",
         checkpoint=checkpoint_of(folder),
@@ -669,7 +739,7 @@ def own_models(owner: str) -> list[catalog.Entry]:
 
 def ahead_of(record: dict[str, Any]) -> int:
     """How many jobs train or wait before this one."""
-    states = [(one["ticket"], state_of(one)) for one in records()]
+    states = [(one["ticket"], state_of(one)) for one in records() if "remote" not in one]
     return sum(state != "waiting" or ticket < record["ticket"] for ticket, state in states if state in ACTIVE)
 
 
@@ -687,14 +757,26 @@ def reason_of(record: dict[str, Any], folder: Path, language: str = "en") -> str
     known = record.get("ended", {}).get("reason")
     if known:
         return known.get(language[:2].lower(), known["en"])
+    died = [] if "ended" in record else [say("train.died_remote" if "remote" in record else "train.died", language)]
+    return "\n".join([*died, *last_lines(folder)])
+
+
+def note_of(record: dict[str, Any], folder: Path, language: str = "en") -> str:
+    """What there is to say of a job's dealings with the Hub."""
+    if "remote" in record and state_of(record) in ACTIVE:
+        return "".join(last_lines(folder)[-1:])
+    note = record.get("push", {}).get("note", {})
+    return note.get(language[:2].lower(), note.get("en", ""))
+
+
+def last_lines(folder: Path) -> list[str]:
+    """The last lines of a job's log."""
     try:
         with (folder / "log.txt").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 8000))
-            lines = log.read().decode("utf-8", "replace").splitlines()
+            return log.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
     except OSError:
-        lines = []
-    died = [] if "ended" in record else [say("train.died", language)]
-    return "\n".join([*died, *lines[-LAST_LINES:]])
+        return []
 
 
 def in_all_languages(error: CantingError) -> dict[str, str]:

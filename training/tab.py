@@ -19,10 +19,10 @@ from gan import own as own_models
 from gan.checkpoint import read_config
 from gan.device import on_gpu
 from gan.pictures import open_picture
-from gan.settings import keep_days, most_gigabytes, most_runs, training_allowed
+from gan.settings import keep_days, most_gigabytes, most_runs, runs_last, training_allowed
 from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, request_folder, t, unchecked, whole, whose, write_pngs
 from gan.texts import LANGUAGES, say
-from training import basket, choose, jobs, publish, recogniser
+from training import basket, choose, jobs, publish, recogniser, where
 from training.choose import uploaded
 from training.jobs import own
 from training.runs import Run
@@ -104,16 +104,22 @@ def turn(owner: str, kind: str, language: str = "en") -> tuple:
 
 
 def begin(
-    base: str, left_out: list[str] | None, steps: int, name: str, owner: str, shown: list, language: str = "en"
-) -> tuple:
-    """Start was pressed: the new run is the one on view. Raises DataError or RunError; the pictures stay then."""
+    base: str, left_out: list[str] | None, steps: int, name: str, flavor: str, timeout: str, push: bool, owner: str,
+    shown: list, token: gr.OAuthToken | None, language: str = "en", request: gr.Request | None = None,
+) -> tuple:  # fmt: skip
+    """Start was pressed: the new run is the one on view.
+
+    Raises:
+        DataError, RunError, HubError: where it cannot begin; the pictures stay then.
+    """
     jobs.check_allowed()
+    place = where.chosen(flavor, timeout, push, token, request)
     kind, classes = jobs.base_entry(base).kind, []
     if kind == "classifier":
         copies, classes = basket.kept_classes(owner, left_out or [])
     else:
         copies = basket.kept(owner, left_out or [])
-    run = jobs.begin(base, copies, chosen_settings(base, steps, name), owner, classes)
+    run = jobs.begin(base, copies, chosen_settings(base, steps, name), owner, classes, place)
     basket.empty(owner)
     return "", *choose.present(owner, kind, language), *view(owner, run, 0, shown, language)
 
@@ -129,9 +135,11 @@ def halt(owner: str, run: str | None, at: int, shown: list, language: str = "en"
     return view(owner, run, at, shown, language)
 
 
-def go_on(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
+def go_on(
+    owner: str, run: str | None, at: int, shown: list, token: gr.OAuthToken | None, language: str = "en"
+) -> tuple:
     """Resume was pressed."""
-    jobs.resume(own(owner, run))
+    jobs.resume(own(owner, run), where.given(token))
     return view(owner, run, at, shown, language)
 
 
@@ -141,9 +149,13 @@ def rename(owner: str, run: str | None, title: str, at: int, shown: list, langua
     return "", *view(owner, run, at, shown, language)
 
 
-def repeat(owner: str, run: str | None, base: str, steps: int, name: str, shown: list, language: str = "en") -> tuple:
+def repeat(
+    owner: str, run: str | None, base: str, steps: int, name: str, flavor: str, timeout: str, push: bool, shown: list,
+    token: gr.OAuthToken | None, language: str = "en", request: gr.Request | None = None,
+) -> tuple:  # fmt: skip
     """The run on view is to be trained anew, on its pictures, with the settings chosen for a new one."""
-    again = jobs.repeat(own(owner, run), base, chosen_settings(base, steps, name))
+    place = where.chosen(flavor, timeout, push, token, request)
+    again = jobs.repeat(own(owner, run), base, chosen_settings(base, steps, name), place)
     return view(owner, again, 0, shown, language)
 
 
@@ -314,7 +326,9 @@ def progress(status: jobs.Status, language: str = "en") -> str:
     reason = ""
     if status.reason:
         reason = f'<pre style="white-space:pre-wrap">{html.escape(status.reason)}</pre>'
-    return f'<div data-state="{status.state}">{bar}<p>{" · ".join(parts)}</p>{reason}</div>'
+    return (
+        f'<div data-state="{status.state}">{bar}<p>{" · ".join(parts)}</p>{where.noted(status, language)}{reason}</div>'
+    )
 
 
 def duration(seconds: float, language: str = "en") -> str:
@@ -399,6 +413,8 @@ def terms(language: str = "en") -> str:
     said = [say("train.yours_days", language, days=f"{days:g}") if days else say("train.yours", language)]
     if limits:
         said.append(say("train.quota", language, limits=", ".join(limits)))
+    if not runs_last():
+        said.append(say("where.lost", language))
     return " ".join(said)
 
 
@@ -442,6 +458,7 @@ def build(owner: gr.BrowserState) -> None:
             )  # fmt: skip
             with gr.Accordion(t("train.more"), open=False):
                 name = gr.Textbox(label=t("train.name"), max_lines=1, elem_id="train-name")
+                place = where.section()
             start = gr.Button(t("train.start"), variant="primary", elem_id="train-start")
             told = gr.Markdown(terms(), elem_id="train-terms", elem_classes="quiet")
         with gr.Column(scale=3, min_width=320):
@@ -499,7 +516,7 @@ def build(owner: gr.BrowserState) -> None:
     page.load(guard(terms), None, told, **HELPER)
     look.click(guard(choose.preview), [owner, base, leave], chosen[-2:], **PRIVATE, **DRAWING)
     start.click(
-        guard(begin), [base, leave, steps, name, owner, shown], [name, *chosen, *parts],
+        guard(begin), [base, leave, steps, name, *place, owner, shown], [name, *chosen, *parts],
         show_progress_on=[start], **PRIVATE,
     )  # fmt: skip
     timer.tick(guard(view), now, parts, trigger_mode="once", **HELPER)
@@ -513,7 +530,7 @@ def build(owner: gr.BrowserState) -> None:
     attempt.click(guard(try_it), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)
     beside.click(guard(nearest), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)
     entitle.click(guard(rename), [owner, runs, title, moment, shown], [title, *parts], **HELPER)
-    again.click(guard(repeat), [owner, runs, base, steps, name, shown], parts, **HELPER)
+    again.click(guard(repeat), [owner, runs, base, steps, name, *place, shown], parts, **HELPER)
     away.click(lambda: gr.update(visible=True), None, sure, **HELPER)
     sure.click(guard(delete), [owner, runs, shown], [sure, *parts], **HELPER)
 

@@ -1,29 +1,32 @@
-"""python -m training.worker FOLDER: the process that trains one job.
+"""python -m training.worker FOLDER: the process that trains one job, or watches over it where it trains elsewhere.
 
 It gives way to everything else on the machine, notes in ``job.json`` how it ended, makes a checkpoint folder of the
-result, measures it where it is a classifier, and starts the next job that waits. SIGTERM makes it save and end.
+result, measures it where it is a classifier, and starts the next job that waits. SIGTERM makes it save and end. A token
+comes through standard input.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gan.errors import CantingError
+from gan.errors import CantingError, HubError
 from training import jobs
 
 # For one that has ended its training and is on its way out.
 TURN_SECONDS = 30
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, token: str = "") -> int:
     """Train the job in ``folder`` to its end or until told to stop; the process's exit code."""
     give_way()
     # Held until the process is gone, however it goes: two processes never train one run.
@@ -39,7 +42,8 @@ def main(folder: Path) -> int:
         record["process"] = jobs.identity(os.getpid())
     clear_up(folder)
     try:
-        ended: dict[str, Any] = {"how": train(folder)}
+        elsewhere = "remote" in jobs.read(job)
+        ended: dict[str, Any] = {"how": oversee(folder, token) if elsewhere else train(folder, token)}
     except CantingError as error:
         ended = {"how": "failed", "reason": jobs.in_all_languages(error)}
         print(error)
@@ -48,11 +52,26 @@ def main(folder: Path) -> int:
         traceback.print_exc()
     with jobs.changing(job) as record:
         record["ended"] = ended
-    jobs.advance()
+    jobs.advance(without_token=False)
     return 1 if ended["how"] == "failed" else 0
 
 
-def train(folder: Path) -> str:
+def oversee(folder: Path, token: str) -> str:
+    """Watch over a run that trains elsewhere; "finished" or "stopped"."""
+    told = threading.Event()
+
+    def on_signal(number: int, frame: Any) -> None:
+        told.set()
+        give_way(0)
+
+    # Before anything takes time: who is told to stop must still cancel the job.
+    signal.signal(signal.SIGTERM, on_signal)
+    from training import remote
+
+    return remote.oversee(folder, token, told)
+
+
+def train(folder: Path, token: str) -> str:
     """Carry the run on; "finished" or "stopped"."""
     told: list[int] = []
 
@@ -72,25 +91,47 @@ def train(folder: Path) -> str:
         from training.start import prepare
 
         trainer = prepare(folder)
+        pushing = pushing_of(folder, token)
         training = True
 
         def on_step(*_: Any) -> None:
             if told:
                 raise Stopped
+            if pushing and pushing.due() and trainer.run.snapshots():
+                # Should it take too long, and this process be told to stop and killed, nothing is lost.
+                if trainer.finite():
+                    trainer.save()
+                pushing.attempt()
 
         on_step()
         trainer.train(on_step)
         record = jobs.read(folder.name)
         promote(folder, record["title"], record["pictures"])
         if trainer.step < trainer.recipe.steps:
-            return "stopped"
+            raise Stopped
         if jobs.kind_of(record) == "classifier":
             from training.held_out import measure
 
             measure(folder, on_step)
+        how = "finished"
     except Stopped:
-        return "stopped"
-    return "finished"
+        how = "stopped"
+    if training and pushing:
+        pushing.attempt()
+    return how
+
+
+def pushing_of(folder: Path, token: str) -> Any:
+    """What pushes the run's snapshots to its owner's repository; None where they did not ask for it, or have gone."""
+    job = folder.name
+    if "push" not in jobs.read(job):
+        return None
+    from training.pushing import Pushing, note_push, push_model
+
+    if not token:
+        note_push(job, HubError("error.remote.sign_in"))
+        return None
+    return Pushing(folder, lambda: push_model(job, token), lambda made: note_push(job, made))
 
 
 def clear_up(folder: Path) -> None:
@@ -99,6 +140,8 @@ def clear_up(folder: Path) -> None:
         for leftover in place.glob(".*.*.*"):
             if leftover.suffix in (".safetensors", ".json", ".jsonl", ".png", ".csv", ".md"):
                 leftover.unlink(missing_ok=True)
+    for leftover in folder.glob(".fetched-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def give_way(niceness: int = 10) -> None:
@@ -111,4 +154,4 @@ def give_way(niceness: int = 10) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.stdin.read().strip()))

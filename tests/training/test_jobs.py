@@ -315,7 +315,7 @@ def test_two_processes_never_train_one_run(studio: Path, pictures: list[Path], i
     job = jobs.start("tiny", pictures)
     monkeypatch.setattr(worker, "give_way", lambda: None)
     monkeypatch.setattr(worker, "TURN_SECONDS", 0.1)
-    monkeypatch.setattr(worker, "train", lambda folder: worker.main(folder) and "finished")
+    monkeypatch.setattr(worker, "train", lambda folder, token: worker.main(folder) and "finished")
     before = jobs.read(job)["process"]
     # The second is told off while the first trains; the first goes on.
     assert worker.main(studio / job) == 0
