@@ -155,9 +155,14 @@ class GanTrainer:
     @property
     def side(self) -> int:
         """The side of the pictures that this step trains on, 64 and 128 first where the recipe says so."""
-        if self.step < self.recipe.lowest_steps:
-            return 64
-        return 128 if self.step < self.recipe.low_steps else self.recipe.resolution
+        sides = {0: 64, self.recipe.lowest_steps: 128, self.recipe.low_steps: self.recipe.resolution}
+        return sides[self.stage]
+
+    @property
+    def stage(self) -> int:
+        """The step that pictures of this side began with."""
+        begun = (0, self.recipe.lowest_steps, self.recipe.low_steps)
+        return max(step for step in begun if step <= self.step)
 
     def fake_views(self, count: int, labels: Tensor | None) -> dict[str, Any]:
         """:meth:`views` of freshly generated pictures, with their graph."""
@@ -233,7 +238,8 @@ class GanTrainer:
             totals["g_loss"] += loss.item() * scale
         self.discriminators.requires_grad_(True)
         self.apply(self.optimizer_g)
-        self.ema.update(self.generator, self.step)
+        # Layers that begin to be trained later than the others need an average that begins with them.
+        self.ema.update(self.generator, self.step - self.stage)
         self.step += 1
         if not self.everywhere(all(math.isfinite(value) for value in totals.values())):
             raise NotFinite

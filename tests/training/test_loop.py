@@ -230,3 +230,21 @@ def test_the_loop_measures_its_generators_and_export_takes_the_best(tmp_path: Pa
     prepare(blind.folder).train()
     ours, theirs = run.load_state()["generator"], blind.load_state()["generator"]
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "low", "sides", "stages"),
+    [
+        (0, 0, [256] * 5, [0] * 5),
+        (0, 2, [128, 128, 256, 256, 256], [0, 0, 2, 2, 2]),
+        (1, 3, [64, 128, 128, 256, 256], [0, 1, 1, 3, 3]),
+        (2, 2, [64, 64, 256, 256, 256], [0, 0, 2, 2, 2]),
+    ],
+)
+def test_small_pictures_come_first(lowest, low, sides, stages):
+    trainer = GanTrainer.__new__(GanTrainer)
+    trainer.recipe = dataclasses.replace(RECIPES["batik-parang"], lowest_steps=lowest, low_steps=low)
+    seen = []
+    for trainer.step in range(5):
+        seen.append((trainer.side, trainer.stage))
+    assert seen == list(zip(sides, stages, strict=True))
