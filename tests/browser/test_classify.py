@@ -58,6 +58,7 @@ def test_the_camera_takes_a_photo(page):
     photo = page.locator("#classify-photo")
     photo.get_by_label("Capture from camera").click()
     photo.get_by_text("Click to Access Webcam").click()
+    page.wait_for_function("document.querySelector('#classify-photo video')?.readyState >= 2")
     photo.get_by_label("capture photo").click()
     # The pattern is not one of batik.
     expect(page.locator("#classify-answer")).to_contain_text(re.compile("%|Not batik"))

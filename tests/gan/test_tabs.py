@@ -278,6 +278,7 @@ class Visitor:
 
     def __init__(self, language: str) -> None:
         self.headers, self.query_params = {"accept-language": language}, {}
+        self.session_hash = None
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_from_pictures_to_a_model_of_ones_own(studio: Path, classes: Path, tmp_p
     monkeypatch.setattr(
         ClassifierTrainer, "train", lambda self, step: (trained_on.append((self.chosen, self.held)), train(self, step))
     )
-    assert worker.train(folder) == "finished"
+    assert worker.train(folder, "") == "finished"
     # All of them make the model; each is then held back once.
     (everything, nothing), *folds = trained_on
     assert (everything, nothing) == (list(range(13)), []) and len(folds) == 5
@@ -214,7 +214,7 @@ def test_stopped_at_any_moment_and_resumed_it_ends_the_same(
     classes: Path, moment: str, idle, monkeypatch: pytest.MonkeyPatch
 ):
     left, stopped = (jobs.start(BASE, classes, {"steps": 60}, "ayu") for _ in range(2))
-    assert worker.train(jobs.folder_of(left)) == "finished"
+    assert worker.train(jobs.folder_of(left), "") == "finished"
     folder = jobs.folder_of(stopped)
     calls = {"looking": ("__init__", 1), "learning": ("train_step", 21), "checking": ("train_step", 60 + 21)}
     name, at = calls[moment]
@@ -230,10 +230,10 @@ def test_stopped_at_any_moment_and_resumed_it_ends_the_same(
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patched:
         patched.setattr(ClassifierTrainer, name, told)
-        assert worker.train(folder) == "stopped"
+        assert worker.train(folder, "") == "stopped"
     assert (folder / "checkpoint").is_dir() == (moment != "looking")
     assert not (folder / "checkpoint" / "metrics.json").exists()
-    assert worker.train(folder) == "finished"
+    assert worker.train(folder, "") == "finished"
     signal.signal(signal.SIGTERM, before)
     made = [jobs.folder_of(job) / "checkpoint" for job in (left, stopped)]
     assert made[0].joinpath("model.safetensors").read_bytes() == made[1].joinpath("model.safetensors").read_bytes()
@@ -309,7 +309,7 @@ def test_the_owner_turns_training_off(
         lambda: tab.start_run(BASE, [], {}, "ayu"),
         lambda: jobs.repeat(first, BASE, {}),
         lambda: jobs.resume(waiting),
-        lambda: tab.begin(BASE, [], 100, "", "ayu", [None, 0, 0]),
+        lambda: tab.begin(BASE, [], 100, "", "", "", False, "ayu", [None, 0, 0], None),
     ):
         with pytest.raises(RunError, match="CANTING_TRAIN=1") as caught:
             act()

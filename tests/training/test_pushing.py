@@ -26,7 +26,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with serving() as server:
         server.accounts = {TOKEN: Account("ratna")}
         settings = environment(server, tmp_path / "hf") | {"CANTING_HUB_PATIENCE": "20", "HF_TOKEN": "hf_theSpaces"}
-        settings |= {"SYSTEM": "spaces", "SPACE_ID": "owner/canting", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        settings |= {
+            "SYSTEM": "spaces",
+            "SPACE_ID": "owner/canting",
+            "CANTING_TRAIN": "1",
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
         yield server

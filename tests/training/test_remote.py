@@ -336,6 +336,7 @@ def test_without_a_token_nothing_is_started(studio: Path, pictures: list[Path], 
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "owner/canting")
+    monkeypatch.setenv("CANTING_TRAIN", "1")
     # The Space's own token is not its visitors'.
     with pytest.raises(HubError, match="sign in"):
         jobs.start("tiny", pictures, {}, "ayu", PLACE)
