@@ -100,6 +100,15 @@ class ScaleHead(nn.Module):
         return self.layers(x)
 
 
+def whole_and_cut(pictures: Tensor, side: int) -> Tensor:
+    """Square pictures (n, c, h, h) as (n, c, side, side): the first half shrunk, each of the rest a random cut."""
+    half = len(pictures) // 2
+    whole = F.interpolate(pictures[:half], size=side, mode="area")
+    corners = torch.randint(pictures.shape[-1] - side + 1, (len(pictures) - half, 2)).tolist()
+    cut = [x[:, y : y + side, z : z + side] for x, (y, z) in zip(pictures[half:], corners, strict=True)]
+    return torch.cat([whole, torch.stack(cut)])
+
+
 class ProjectedDiscriminator(nn.Module):
     """Frozen features, random mixing, one head a scale.
 
@@ -108,16 +117,25 @@ class ProjectedDiscriminator(nn.Module):
         width: channels inside the heads.
         side: the frozen network sees smaller pictures enlarged to this side, bilinearly; None for as they are. It was
             trained on 224²: of pictures below about 100² it sees little.
+        patches: of larger pictures it sees half the batch shrunk to ``side``, for the whole, and half as a square cut
+            out of it anywhere, for the detail: a quarter of the work where pictures are twice as large.
         seed: of the fixed random convolutions.
     """
 
     channels = 3
 
     def __init__(
-        self, mixed: tuple[int, ...] = (32, 48, 64, 128), width: int = 64, side: int | None = None, seed: int = 0
+        self,
+        mixed: tuple[int, ...] = (32, 48, 64, 128),
+        width: int = 64,
+        side: int | None = None,
+        patches: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.side = side
+        if patches and side is None:
+            raise ValueError("patches need a side")
+        self.side, self.patches = side, patches
         # In a tuple, so that the frozen network is neither saved nor trained nor switched to training mode.
         self._features = (frozen_features(),)
         generator = torch.Generator().manual_seed(seed)
@@ -140,6 +158,8 @@ class ProjectedDiscriminator(nn.Module):
         features = self._features[0].to(pictures.device)
         if self.side is not None and pictures.shape[-1] < self.side:
             pictures = F.interpolate(pictures, size=self.side, mode="bilinear", align_corners=False)
+        elif self.patches and pictures.shape[-1] > self.side:
+            pictures = whole_and_cut(pictures, self.side)
         x = pictures.contiguous(memory_format=torch.channels_last)
         stages = features(x)
         mixed: list[Tensor] = []

@@ -101,7 +101,9 @@ class FastGANGenerator(nn.Module):
             faster, and batch norm folds into the convolutions.
         styled: whether the latent also sets a gain and a bias for each channel of the blocks up to 64² (as styles do:
             Karras et al. 2019, section 2). Which motif a cloth has, and in which colours, is the same all over it,
-            and convolutions from 4² up must otherwise carry that to every place. There is an output at 64² then, too.
+            and convolutions from 4² up must otherwise carry that to every place. There is an output at 64² then, too,
+            and every output adds its detail to the smaller one enlarged (Karras et al. 2020, section 4.1), so that
+            training may go on with larger pictures and keep what it has.
 
     Raises:
         ValueError: for a resolution it cannot build.
@@ -121,7 +123,7 @@ class FastGANGenerator(nn.Module):
         super().__init__()
         if resolution not in (32, 64, 128, 256, 512, 1024):
             raise ValueError(f"FastGAN builds 32, 64, 128, 256, 512 or 1024 pixels a side, not {resolution}.")
-        self.resolution, self.width, self.latent_size = resolution, width, latent_size
+        self.resolution, self.width, self.latent_size, self.styled = resolution, width, latent_size, styled
         levels = [size for size in GENERATOR_WIDTHS if size <= resolution]
         channels = {size: max(1, int(GENERATOR_WIDTHS[size] * width)) for size in levels}
         self.initial = nn.ConvTranspose2d(latent_size, 2 * channels[4], 4, bias=False)
@@ -174,18 +176,24 @@ class FastGANGenerator(nn.Module):
         noise = list(noise)
         x = glu(self.initial_norm(self.initial(latents[:, :, None, None])))
         features = {4: x}
+        layers, last = self.outputs(), side or self.resolution
+        wanted = layers if self.styled else {last, 128} if small else {last}
+        pictures: list[Tensor] = []
         for name, block in self.blocks.items():
-            maps = [noise.pop(0) for _ in range(block.noise_maps)]
+            maps, size = [noise.pop(0) for _ in range(block.noise_maps)], int(name)
             x = block(x, maps, latents)
             if name in self.gates:
-                x = self.gates[name](features[SLE_SOURCES[int(name)]], x)
-            features[int(name)] = x
-            if int(name) == side and side < self.resolution:
-                return torch.tanh(self.outputs()[side](x))
-        picture = torch.tanh(self.to_rgb(x))
-        if small and self.to_rgb_small is not None:
-            return picture, torch.tanh(self.to_rgb_small(features[128]))
-        return picture
+                x = self.gates[name](features[SLE_SOURCES[size]], x)
+            features[size] = x
+            if size in layers and size in wanted:
+                detail = layers[size](x)
+                below = self.styled and pictures
+                pictures.append(detail + F.interpolate(pictures[-1], size=size, mode="bilinear") if below else detail)
+            if size == last:
+                break
+        if small and len(pictures) > 1:
+            return torch.tanh(pictures[-1]), torch.tanh(pictures[-2])
+        return torch.tanh(pictures[-1])
 
 
 class DownBlock(nn.Module):
