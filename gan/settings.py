@@ -73,6 +73,11 @@ def run_slots() -> int:
     return max(1, int(_number("CANTING_RUNS_AT_ONCE", 1)))
 
 
+def niceness() -> int:
+    """How far trainings give way to everything else on the machine: ``CANTING_NICE``, 0 to 19, else 10."""
+    return min(19, int(_number("CANTING_NICE", 10)))
+
+
 def keep_days() -> float:
     """After how many days a visitor's pictures and runs are deleted: ``CANTING_KEEP_DAYS``, else 7 on a Space; 0 is
     never."""

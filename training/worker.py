@@ -19,6 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from gan import settings
 from gan.errors import CantingError, HubError
 from training import jobs
 
@@ -28,7 +29,7 @@ TURN_SECONDS = 30
 
 def main(folder: Path, token: str = "") -> int:
     """Train the job in ``folder`` to its end or until told to stop; the process's exit code."""
-    give_way()
+    give_way(settings.niceness())
     # Held until the process is gone, however it goes: two processes never train one run.
     mine = FileLock(folder / ".worker.lock", timeout=TURN_SECONDS)
     try:
@@ -144,8 +145,8 @@ def clear_up(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def give_way(niceness: int = 10) -> None:
-    """Lowest sensible priority, so that the app's answers stay quick; with 0, an ordinary one where that is allowed."""
+def give_way(niceness: int) -> None:
+    """Take a low priority, so that the app's answers stay quick; with 0, an ordinary one where that is allowed."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(niceness - os.nice(0))
     # Where Linux groups processes by session, only the group's niceness counts against other sessions.

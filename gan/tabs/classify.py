@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 EXAMPLES_A_MODEL = 2
 FAVOURITES = ("batik-best-20", "batik-mobilenet-20")
 MOST_PHOTOS = 100
+# One after the other: an answer to the photo or the model before must not arrive after the one that is asked for now.
+IN_TURN = {"concurrency_id": "recognising", "concurrency_limit": 1, "trigger_mode": "always_last"}
 
 
 @on_gpu
@@ -213,7 +215,7 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     door, word, ranked = gr.Button(visible=False), gr.Textbox("", visible=False), gr.Label(visible=False)
     door.click(guard(classify), [photo, model, word], ranked, api_name="classify", **DRAWING)
 
-    recognising = {**PRIVATE, **DRAWING, "show_progress_on": answer}
+    recognising = {**PRIVATE, **IN_TURN, "show_progress_on": answer}
     shown, request = [answer, seen, known], [photo, model, owner]
     asked = start.click(guard(demanded), request, shown, **recognising)
     # A change, not an input: taking the photo away fires the input while the photo is still there.
@@ -227,7 +229,9 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
         guard(listed_all),
         [photos, model, owner],
         [answers, download],
-        **{**recognising, "show_progress_on": answers},
+        show_progress_on=answers,
+        **PRIVATE,
+        **DRAWING,
     )
     if cloths:
         shelf.select(guard(take), None, photo, **HELPER)
