@@ -101,12 +101,12 @@ class ScaleHead(nn.Module):
 
 
 def whole_and_cut(pictures: Tensor, side: int) -> Tensor:
-    """Square pictures (n, c, h, h) as (n, c, side, side): the first half shrunk, each of the rest a random cut."""
-    half = len(pictures) // 2
+    """Square pictures (n, c, h, h) as (n, c, side, side): the first half shrunk, of each of the rest a random part."""
+    half = (len(pictures) + 1) // 2
     whole = F.interpolate(pictures[:half], size=side, mode="area")
     corners = torch.randint(pictures.shape[-1] - side + 1, (len(pictures) - half, 2)).tolist()
-    cut = [x[:, y : y + side, z : z + side] for x, (y, z) in zip(pictures[half:], corners, strict=True)]
-    return torch.cat([whole, torch.stack(cut)])
+    cut = [x[None, :, y : y + side, z : z + side] for x, (y, z) in zip(pictures[half:], corners, strict=True)]
+    return torch.cat([whole, *cut])
 
 
 class ProjectedDiscriminator(nn.Module):

@@ -215,6 +215,18 @@ def test_a_styled_fastgan_gives_the_latent_a_say_at_every_place() -> None:
         assert torch.allclose(generator(latents), whole, atol=1e-5)
 
 
+def test_a_styled_fastgans_larger_picture_is_the_smaller_one_and_more_detail() -> None:
+    generator = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True).eval()
+    latents = torch.randn(2, 8)
+    with torch.no_grad():
+        for name in ("to_rgb", "to_rgb_small"):
+            getattr(generator, name).weight.zero_()
+        first, low, full = (generator(latents, side=side).atanh() for side in (64, 128, 256))
+    for large, small in ((low, first), (full, low)):
+        enlarged = F.interpolate(small, scale_factor=2, mode="bilinear")
+        torch.testing.assert_close(large, enlarged, rtol=1e-4, atol=1e-5)
+
+
 def test_fastgans_noise_changes_nothing_until_its_scale_is_learned() -> None:
     generator = FastGANGenerator(64, width=4, latent_size=8).eval()
     latents = torch.randn(1, 8)

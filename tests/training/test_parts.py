@@ -15,7 +15,7 @@ from training.data.pictures import PictureSet, draw_batch
 from training.diffaug import POLICIES, cutout, diff_augment, rotation, translation
 from training.ema import Ema
 from training.losses import LOSSES, discriminator_loss, generator_loss, gradient_penalty
-from training.projected import ProjectedDiscriminator, frozen_features
+from training.projected import ProjectedDiscriminator, frozen_features, whole_and_cut
 
 REAL, FAKE = torch.tensor([[2.0], [-0.5]]), torch.tensor([[0.3], [-3.0]])
 
@@ -203,6 +203,31 @@ def test_small_pictures_are_enlarged_for_the_frozen_network() -> None:
     assert features[0].shape == (2, 32, 32, 32)
     for a, b in zip(features, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@given(st.integers(1, 7), st.integers(17, 40))
+@settings(max_examples=25, deadline=None)
+def test_of_large_pictures_half_are_seen_whole_and_half_in_part(count: int, side: int) -> None:
+    # Every place of a picture has a value of its own, so that a part tells where it was cut out.
+    pictures = torch.arange(count * side * side).view(count, 1, side, side).float()
+    seen = whole_and_cut(pictures, 16)
+    assert seen.shape == (count, 1, 16, 16)
+    half = (count + 1) // 2
+    torch.testing.assert_close(seen[:half], F.interpolate(pictures[:half], size=16, mode="area"))
+    for i in range(half, count):
+        first = int(seen[i, 0, 0, 0]) - i * side * side
+        y, x = divmod(first, side)
+        assert torch.equal(seen[i], pictures[i, :, y : y + 16, x : x + 16])
+
+
+def test_a_discriminator_with_patches_sees_no_more_of_large_pictures_than_of_small_ones() -> None:
+    with pytest.raises(ValueError, match="side"):
+        ProjectedDiscriminator(patches=True)
+    net = ProjectedDiscriminator(side=64, patches=True)
+    small, large = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 128, 128)
+    with torch.no_grad():
+        assert net.project(large)[0].shape == net.project(small)[0].shape
+        torch.testing.assert_close(net.project(small), ProjectedDiscriminator().project(small))
 
 
 def test_lighter_features_are_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
