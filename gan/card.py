@@ -25,10 +25,6 @@ DATA = {
     "batik-motifs": "The public 20-motif batik collection (798 pictures); no licence is stated for the pictures. "
     "Labels overlap: Keraton, Sogan, Sidoluhur and Sidomukti share cloths.",
 }
-EXTRA = {
-    "batik-gan": "Some Parang, Kawung and Megamendung cloths of four further public collections, in training only; no "
-    "licence is stated for these either.",
-}
 CONFUSION, MISTAKES = "confusion.csv", 10
 FREE = ("mnist", "cifar10")
 LIMITS = {
@@ -116,7 +112,7 @@ def card(folder: Path) -> str:
         f"---\n{data.to_yaml()}\n---",
         f"# {config.get('title', folder.name)}",
         introduction(folder, config),
-        f"## Data\n\n{DATA.get(source, 'Pictures that its owner chose.')} {EXTRA.get(config.get('extra'), '')}".strip(),
+        f"## Data\n\n{DATA.get(source, 'Pictures that its owner chose.')}",
     ]
     if metrics:
         parts.append("## Figures\n\n" + table(metrics))

@@ -91,43 +91,13 @@ def squares(data: PictureSet, recipe: ClassifierRecipe) -> PictureSet:
 
 
 def open_for(recipe: ClassifierRecipe, source: str | None = None) -> PictureSet:
-    """The recipe's pictures and then its extra ones, or those of another ``source``, as its network takes them."""
-    data = squares(opened(recipe, source or recipe.source), recipe)
-    if source is None and recipe.extra:
-        return joined(data, squares(few(opened(recipe, recipe.extra), recipe.extra_most), recipe))
-    return data
+    """The recipe's pictures, or those of another ``source``, as its network takes them."""
+    return squares(opened(recipe, source or recipe.source), recipe)
 
 
 def opened(recipe: ClassifierRecipe, source: str) -> PictureSet:
     """The pictures of a source, no larger than the recipe's views have a use for."""
     return open_source(source, recipe.opened or recipe.resolution, recipe.channels)
-
-
-def few(data: PictureSet, most: int) -> PictureSet:
-    """Of each class at most ``most`` pictures, evenly spaced."""
-    chosen: list[int] = []
-    for number in range(len(data.classes)):
-        mine = (data.labels == number).nonzero()[:, 0]
-        spaced = torch.linspace(0, len(mine) - 1, min(most, len(mine))).long()
-        chosen += mine[spaced].tolist()
-    pictures, names = [data.pictures[i] for i in chosen], [data.names[i] for i in chosen]
-    return replace(data, pictures=pictures, labels=data.labels[chosen], names=names)
-
-
-def joined(own: PictureSet, more: PictureSet) -> PictureSet:
-    """Two sets of equal squares as one. ``more`` is for training only; its labels are renumbered by name.
-
-    Raises:
-        ValueError: for a class that ``own`` does not have.
-    """
-    numbers = torch.tensor([own.classes.index(name) for name in more.classes])
-    return replace(
-        own,
-        pictures=torch.cat([own.pictures, more.pictures]),
-        labels=torch.cat([own.labels, numbers[more.labels]]),
-        names=own.names + more.names,
-        extra=len(more),
-    )
 
 
 def frozen_part(recipe: ClassifierRecipe) -> dict[str, Tensor]:
@@ -351,7 +321,7 @@ class FeatureBank:
 
     def __getitem__(self, number: int) -> Tensor:
         if number not in self.passes:
-            self.passes[number] = torch.cat([self.kept(part, number) for part in parted(self.trainer.data)])
+            self.passes[number] = self.kept(self.trainer.data, number)
         return self.passes[number]
 
     def of(self, data: PictureSet) -> Tensor:
@@ -392,12 +362,6 @@ class FeatureBank:
                 features = torch.cat([frozen.embed(trainer.ready(part)).float().cpu() for part in parts])
             found.append(features.unflatten(0, (count, views)) if number == CLEAN else features)
         return torch.cat(found)
-
-
-def parted(data: PictureSet) -> list[PictureSet]:
-    """A recipe's own pictures and, where there are any, its extra ones: several recipes share either."""
-    own = len(data) - data.extra
-    return [PictureSet(part) for part in (data.pictures[:own], data.pictures[own:]) if len(part)]
 
 
 def fused(net: nn.Module) -> nn.Module:

@@ -141,7 +141,6 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         },
         "step": state["step"],
         "source": recipe["source"],
-        "extra": recipe["extra"],
         "start": recipe["start"],
     }
     save(target, state["network"], config)

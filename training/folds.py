@@ -80,7 +80,7 @@ def groups_of(recipe: ClassifierRecipe, data: PictureSet) -> list[int]:
     By hashes and by what a frozen MobileNetV2 sees, which also finds a cloth cut or photographed anew. Comparing two
     thousand files takes two minutes: the answer is kept in the cache folder.
     """
-    base, extra = (source.partition(":")[0] for source in (recipe.source, recipe.extra))
+    base = recipe.source.partition(":")[0]
     if base not in BATIK:
         return duplicates.duplicate_groups(open_source(recipe.source, recipe.resolution, recipe.channels).pictures)
     root = settings.data_folder()
@@ -95,8 +95,7 @@ def groups_of(recipe: ClassifierRecipe, data: PictureSet) -> list[int]:
         with atomic(cache) as path:
             path.write_text(json.dumps(duplicates.duplicate_groups(files, whole_features(files))))
     by_name = dict(zip(names, json.loads(cache.read_text()), strict=True))
-    own = len(data.names) - data.extra
-    return [by_name[f"{base if i < own else extra}/{name}"] for i, name in enumerate(data.names)]
+    return [by_name[f"{base}/{name}"] for name in data.names]
 
 
 @torch.no_grad()
@@ -118,7 +117,7 @@ def whole_features(files: Sequence[Path]) -> Tensor:
 
 def at_large(trainer: ClassifierTrainer) -> tuple[Tensor, list[int]]:
     """Frozen features (n, views, d) of batik of all kinds, and the pictures' near-duplicate groups."""
-    recipe = replace(trainer.recipe, source=trainer.recipe.at_large, extra="")
+    recipe = replace(trainer.recipe, source=trainer.recipe.at_large)
     data = open_for(recipe)
     return trainer.bank.of(data)[:, : recipe.views], groups_of(recipe, data)
 
@@ -132,7 +131,7 @@ def cross_validate(
 ) -> Iterator[ClassifierTrainer]:
     """Train the recipe once for each fold, without that fold's pictures, and give the trained trainers in turn.
 
-    Extra pictures are never held, and not trained on where a near-duplicate is. Each is a run of its own, so that an
+    Each is a run of its own, so that an
     interrupted evaluation goes on where it stopped and a finished fold is not trained again.
 
     Args:
@@ -145,9 +144,8 @@ def cross_validate(
         Stopped: where ``on_step`` did; the fold under way is saved.
     """
     data = data or open_for(recipe)
-    own = len(data) - data.extra
     groups = groups_of(recipe, data)
-    folds = stratified_folds(data.labels[:own].tolist(), groups[:own], recipe.folds, recipe.seed)
+    folds = stratified_folds(data.labels.tolist(), groups, recipe.folds, recipe.seed)
     key = hashlib.sha256(json.dumps([asdict(replace(recipe, about="")), data.names, folds]).encode()).hexdigest()[:8]
     root = root or settings.runs_folder() / f"{recipe.name}-folds-{key}"
     for fold in range(recipe.folds):

@@ -187,7 +187,6 @@ def own_classes(base: str, folder: Path, steps: int | None = None, mirror: bool 
         source=str(folder),
         start=base,
         network=config["network"],
-        extra="",
         # Whether the base's own idea of "not batik" fits these pictures is seen once it is trained.
         at_large="",
         flip=recipe.flip if mirror is None else mirror,

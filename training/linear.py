@@ -34,10 +34,6 @@ class LinearTrainer(ClassifierTrainer):
             self.rows = standardise(kept.flatten(0, 1).to(self.device))
         labels = self.data.labels[self.chosen]
         self.targets = labels.repeat_interleave(kept.shape[1]).to(self.device)
-        # Extra pictures of a few classes must not make these likelier.
-        weights = labels.bincount(minlength=len(self.data.classes)).float().clamp_min(1).reciprocal()[labels]
-        weights = (weights if self.data.extra else torch.ones(len(labels))).repeat_interleave(kept.shape[1])
-        self.weights = (weights / weights.sum()).to(self.device)
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         # One iteration a step: its memory of the curvature is part of the saved state.
@@ -56,8 +52,8 @@ class LinearTrainer(ClassifierTrainer):
         def closure() -> Tensor:
             self.optimizer.zero_grad()
             logits = self.linear(self.rows)
-            losses = F.cross_entropy(logits, self.targets, label_smoothing=smoothing, reduction="none")
-            loss = (self.weights * losses).sum() + decay / 2 * self.linear.weight.square().sum()
+            loss = F.cross_entropy(logits, self.targets, label_smoothing=smoothing)
+            loss = loss + decay / 2 * self.linear.weight.square().sum()
             loss.backward()
             seen.append((logits.detach().argmax(1) == self.targets).double().mean())
             return loss

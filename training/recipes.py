@@ -102,8 +102,6 @@ class ClassifierRecipe:
         smoothing: of the labels, the share that is spread evenly over all classes.
         solver: "adam", or "lbfgs" for a linear layer on frozen features, on which steps are iterations over all rows.
         decay: weight of half the linear layer's squared length in the loss, with "lbfgs".
-        extra: a source with some of the same classes, whose pictures are trained on and never measured on; every class
-            then weighs the same. ``extra_most``: how many of each class, evenly spaced.
         passes: how many differently augmented passes over the pictures the frozen part of the network sees; they are
             computed once and taken in turn. 0 for networks without a frozen part.
         test: a source to measure on; "" for cross-validation in ``folds`` parts.
@@ -136,8 +134,6 @@ class ClassifierRecipe:
     smoothing: float = 0.0
     solver: str = "adam"
     decay: float = 0.0
-    extra: str = ""
-    extra_most: int = 100
     passes: int = 0
     test: str = ""
     folds: int = 5

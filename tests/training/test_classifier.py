@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-import shutil
 import time
 from pathlib import Path
 
@@ -276,17 +275,3 @@ def test_a_linear_layer_learns_from_what_is_chosen_alone(tmp_path):
     with torch.no_grad():
         direct = trainer.network(trainer.ready(trainer.data.pictures[held, 0])).softmax(1)
     assert torch.allclose(predicted.probabilities, direct, atol=0.02)
-
-
-def test_extra_pictures_are_renumbered_by_name_and_every_class_weighs_the_same(tmp_path):
-    recipe = linear_recipe(tmp_path)
-    more = tmp_path / "more"
-    stripes(more)
-    shutil.rmtree(more / "across")
-    recipe = dataclasses.replace(recipe, extra=str(more), extra_most=5)
-    data = open_for(recipe)
-    assert (len(data), data.extra) == (23, 5)
-    assert data.labels[18:].tolist() == [1] * 5 and data.classes == ["across", "along"]
-    trainer = LinearTrainer(recipe, started(recipe, tmp_path / "run"), data)
-    assert trainer.weights[trainer.targets == 0].sum() == pytest.approx(0.5)
-    assert trainer.weights.sum() == pytest.approx(1)

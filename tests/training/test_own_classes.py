@@ -72,7 +72,7 @@ def test_a_zip_of_folders_or_a_zip_for_each(studio: Path, classes: Path, tmp_pat
         facts = Run(studio / job).read()
         assert facts["classes"] == ["nila", "soga"] and facts["features"] == str(studio / job / "features")
         recipe = facts["recipe"]
-        assert (recipe["start"], recipe["steps"], recipe["at_large"], recipe["extra"]) == (BASE, 200, "", "")
+        assert (recipe["start"], recipe["steps"], recipe["at_large"]) == (BASE, 200, "")
     status = jobs.status(job)
     assert (status.kind, status.pictures, status.steps) == ("classifier", 13, 200)
 

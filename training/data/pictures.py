@@ -22,7 +22,6 @@ class PictureSet:
         classes: the classes' names, in the order of their numbers.
         names: file names, one a picture, where there are files.
         description: where the pictures come from, for the model card.
-        extra: how many of the last pictures are for training only.
     """
 
     pictures: Sequence[Tensor] | Tensor
@@ -30,13 +29,12 @@ class PictureSet:
     classes: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     description: str = ""
-    extra: int = 0
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def select(self, positions: Sequence[int], described: str = "") -> PictureSet:
-        """Some of the pictures, their description lengthened by ``described``. None of them counts as extra."""
+        """Some of the pictures, their description lengthened by ``described``."""
         chosen = list(positions)
         stacked = isinstance(self.pictures, Tensor)
         return PictureSet(
