@@ -1,21 +1,27 @@
 """Take the README's pictures of the running app: ``python -m tests.browser.screenshots URL [FOLDER]``.
 
-Everything on them is generated: the pages open with the models' samples, and the cloth that is classified is one
-of them.
+Everything on them is generated: the pages open with the models' samples, the cloth that is classified is one of them,
+and so are those that a model is trained on, which takes some minutes. That run stays: start the app with a
+``CANTING_RUNS`` of its own.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
+import gan
 from gan.settings import ROOT
 from tests.browser.conftest import CHROMIUM_FLAGS, DESKTOP, PATIENCE_SECONDS, PHONE
 
 TABS = ("Generate", "Digits", "Classify", "Results", "Train")
+# The training that is shown: long enough for a curve.
+STEPS, CLOTHS, MINUTES = 50, 24, 30
 
 
 def prepare(page: Page, tab: str) -> None:
@@ -28,8 +34,37 @@ def prepare(page: Page, tab: str) -> None:
         expect(page.get_by_text("The same samples").first).to_be_visible()
     if tab == "Generate":
         page.wait_for_function("document.querySelector('#generate-gallery img')?.naturalWidth > 0")
+
+
+def train(page: Page, folder: Path) -> None:
+    """From dropped cloths to a model, as ``train-dropped.png``, ``train-going.png`` and ``train-done.png``."""
+    page.get_by_role("tab", name="Train", exact=True).click()
+    with tempfile.TemporaryDirectory() as cloths:
+        paths = [Path(cloths) / f"kain-{number}.jpg" for number in range(CLOTHS)]
+        for picture, path in zip(gan.load("batik-megamendung").sample(CLOTHS, seed=1), paths, strict=True):
+            picture.resize((512, 512)).save(path, quality=92)
+        shutil.copy(paths[0], Path(cloths) / "kain-0-lagi.jpg")
+        page.locator("#train-pictures input[type=file]").set_input_files([*paths, Path(cloths) / "kain-0-lagi.jpg"])
+        expect(page.locator("#train-count")).to_contain_text("pictures will be used")
+    shoot(page, folder / "train-dropped.png")
+    page.locator("#train-steps input[type=number]").fill(str(STEPS))
+    page.locator("#train-start").click()
+    state = page.locator("#train-state")
+    expect(state).to_contain_text(re.compile(rf"step [2-9]\d of {STEPS}"), timeout=60_000 * MINUTES)
+    shoot(page, folder / "train-going.png")
+    expect(state.locator("[data-state=finished]")).to_be_visible(timeout=60_000 * MINUTES)
+    page.locator("#train-try").click()
+    expect(page.locator("#train-gallery img").first).to_be_visible()
+    page.locator("#train-nearest").click()
+    expect(page.locator("#train-verdict")).to_contain_text("copy")
+    shoot(page, folder / "train-done.png")
+
+
+def shoot(page: Page, path: Path) -> None:
+    """The whole page, once what moves has come to rest."""
     page.mouse.move(2, 2)
     page.wait_for_timeout(1500)
+    page.screenshot(path=path, full_page=True)
 
 
 def main(url: str, folder: Path = ROOT / ".github" / "pictures") -> None:
@@ -44,7 +79,9 @@ def main(url: str, folder: Path = ROOT / ".github" / "pictures") -> None:
             page.get_by_role("tab").first.wait_for()
             for tab in TABS:
                 prepare(page, tab)
-                page.screenshot(path=folder / f"{tab.lower()}-{name}.png", full_page=True)
+                shoot(page, folder / f"{tab.lower()}-{name}.png")
+            if name == "desktop":
+                train(page, folder)
             page.close()
         browser.close()
 
