@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from gan.settings import ROOT
+from tests.training.conftest import make_base
 
 START_SECONDS = 120
 # A waiting test ends as soon as it has what it waits for; this is how long a very busy machine may take.
@@ -144,6 +146,43 @@ def open_page(app: App, chromium: Browser) -> Callable[..., Page]:
         return page
 
     return open_one
+
+
+@pytest.fixture(scope="module")
+def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app with a tiny generator, so that a training is a matter of seconds; none outlives the file's tests.
+
+    Shipped models that it has beside it are the file's ``MODELS``.
+    """
+    from training.export import write_samples
+
+    folder = tmp_path_factory.mktemp("workshop")
+    for name in getattr(request.module, "MODELS", ()):
+        shutil.copytree(ROOT / "checkpoints" / name, folder / "checkpoints" / name)
+    write_samples(make_base(folder / "checkpoints" / "tiny"))
+    with serve(folder, CANTING_CHECKPOINTS=str(folder / "checkpoints")) as running:
+        yield running
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(running.runs) in word for word in process.info["cmdline"] or []):
+            process.kill()
+
+
+@pytest.fixture
+def visitor(workshop: App, chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """``visitor(tab, language)``: somebody new in the workshop, with a browser of their own, on that tab."""
+    contexts = []
+
+    def arrive(tab: str, language: str = "en-GB") -> Page:
+        contexts.append(chromium.new_context(locale=language, viewport=DESKTOP))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(1000 * PATIENCE_SECONDS)
+        page.goto(workshop.url)
+        page.get_by_role("tab", name=tab, exact=True).click()
+        return page
+
+    yield arrive
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture

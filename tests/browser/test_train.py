@@ -5,52 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESKTOP, App, serve
-from tests.training.conftest import make_base, make_cloths, wait_for
+from tests.browser.conftest import App, serve
+from tests.training.conftest import make_cloths, wait_for
 
 # Trainings give way to everything else on the machine.
 PATIENCE = 240_000
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The app with one tiny model, so that a training is a matter of seconds; none outlives the tests."""
-    from training.export import write_samples
-
-    folder = tmp_path_factory.mktemp("workshop")
-    write_samples(make_base(folder / "checkpoints" / "tiny"))
-    with serve(folder, CANTING_CHECKPOINTS=str(folder / "checkpoints")) as running:
-        yield running
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(running.runs) in word for word in process.info["cmdline"] or []):
-            process.kill()
-
-
-@pytest.fixture
-def visitor(workshop: App, chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """``visitor(tab, language)``: somebody new, with a browser of their own, on that tab."""
-    contexts = []
-
-    def arrive(tab: str, language: str = "en-GB") -> Page:
-        contexts.append(chromium.new_context(locale=language, viewport=DESKTOP))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
-        page.goto(workshop.url)
-        page.get_by_role("tab", name=tab, exact=True).click()
-        return page
-
-    yield arrive
-    for context in contexts:
-        context.close()
 
 
 def hand_in(page: Page, paths: list[Path]) -> None:
