@@ -1,7 +1,7 @@
 """A checkpoint folder and the network in it.
 
     config.json          kind, network and its arguments, recipe, resolution, classes, licence
-    model.safetensors    weights, half precision where quality holds
+    model.safetensors    weights, half precision where quality holds, eight bits in matrices of millions of weights
     discriminator.safetensors  only where fine-tuning needs it
     metrics.json, history.csv, samples.png, README.md
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
 REQUIRED_KEYS = ("kind", "network", "arguments")
+# A matrix with more weights than this is stored as integers of eight bits, with a scale for each row beside it.
+MATRIX_IN_HALF, SCALE = 1 << 22, ".scale"
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:
@@ -67,6 +69,8 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
         stored = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError("error.checkpoint.format", folder=path.parent.name, file=path.name) from error
+    for key in [key for key in stored if is_scale(key, stored)]:
+        stored[key.removesuffix(SCALE)] = stored[key.removesuffix(SCALE)] * stored.pop(key)
     wanted = network.state_dict()
     for key, tensor in wanted.items():
         if key not in stored:
@@ -86,6 +90,14 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
     return network
 
 
+def is_scale(key: str, stored: dict[str, Tensor]) -> bool:
+    """Whether the tensor called ``key`` is the scale, a number a row, of a matrix of integers stored beside it."""
+    import torch
+
+    matrix = stored.get(key.removesuffix(SCALE)) if key.endswith(SCALE) else None
+    return matrix is not None and matrix.dtype == torch.int8 and stored[key].shape == (len(matrix), 1)
+
+
 def load_folder(folder: Path | str) -> tuple[dict[str, Any], nn.Module]:
     """The config and the network with its weights, in evaluation mode, float32, on the CPU."""
     folder = Path(folder)
@@ -94,15 +106,20 @@ def load_folder(folder: Path | str) -> tuple[dict[str, Any], nn.Module]:
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True) -> None:
-    """Store tensors as safetensors, floating-point ones in half precision unless told otherwise."""
+    """Store tensors as safetensors, unless told otherwise floating-point ones in half precision and very large matrices
+    in eight bits: each weight is then off by at most 1/254 of its row's largest.
+    """
     import torch
     from safetensors.torch import save_file
 
-    def stored(tensor: Tensor) -> Tensor:
+    ready = {}
+    for key, tensor in weights.items():
         tensor = tensor.detach().cpu().contiguous()
-        return tensor.to(torch.float16) if half and tensor.is_floating_point() else tensor
-
-    ready = {key: stored(tensor) for key, tensor in weights.items()}
+        if half and tensor.is_floating_point() and tensor.dim() == 2 and tensor.numel() > MATRIX_IN_HALF:
+            scale = (tensor.float().abs().amax(1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+            ready |= {key: (tensor / scale).round().to(torch.int8), key + SCALE: scale}
+        else:
+            ready[key] = tensor.to(torch.float16) if half and tensor.is_floating_point() else tensor
     with atomic(path) as temporary:
         save_file(ready, temporary)
 

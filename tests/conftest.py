@@ -13,6 +13,10 @@ from gan import settings
 NO_DATA = "CANTING_DATA has no"
 # A training that a test waits for need not give way to the other tests.
 os.environ["CANTING_NICE"] = "0"
+# Processes that test side by side share the cores; before torch is imported, and for what the tests start.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from gan.settings import checkpoints_folder
 from training.recipes import ClassifierRecipe
 from training.runs import Run
 
-SAMPLE_GRID = (8, 3)
+SAMPLE_GRID = (8, 2)
 # The picture of how a training went: this many moments side by side, the same few samples under one another.
 MOMENTS, MOMENT_SAMPLES, MOMENT_SIDE = 8, 4, 64
 # As the loop lays out its fixed samples.

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from gan import CantingError, catalog
 from gan.card import card, confused
-from gan.checkpoint import load_folder, save
+from gan.checkpoint import load_folder, load_weights, save, save_weights
 from gan.errors import CheckpointError
 from gan.nets.dense import DenseGenerator
 
@@ -44,6 +45,19 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     for key, tensor in network.state_dict().items():
         torch.testing.assert_close(tensor, original[key], rtol=1e-3, atol=1e-4)
     assert load_file(folder / "model.safetensors")["layers.0.weight"].dtype == torch.float16
+
+
+def test_a_matrix_of_millions_of_weights_keeps_eight_bits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(3, (1 << 22) // 3 + 1) * torch.tensor([[1e-6], [1.0], [0.0]])
+    save_weights(tmp_path / "large", {"dense.weight": matrix, "dense.bias": torch.ones(3)})
+    assert (tmp_path / "large").stat().st_size < 1.01 * matrix.numel()
+    network = nn.Module()
+    network.dense = nn.Linear(matrix.shape[1], 3)
+    load_weights(network, tmp_path / "large")
+    off = (network.dense.weight - matrix).abs().amax(1)
+    assert (off <= matrix.abs().amax(1) / 253).all() and network.dense.weight.dtype == torch.float32
+    assert (network.dense.bias == 1).all()
 
 
 def change(folder: Path, edit) -> None:
