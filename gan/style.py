@@ -142,6 +142,11 @@ footer .divider { display: none; }
 .actions .block { background: transparent; padding: 0; overflow: visible; }
 .cancel { display: none; }
 .tabitem:has([data-testid="status-tracker"]:not(.hide) .progress-text) .cancel { display: flex; }
+progress { appearance: none; display: block; width: 100%; height: 8px; border: 0; border-radius: 4px; overflow: hidden;
+  background: var(--border-color-primary); }
+progress::-webkit-progress-bar { background: var(--border-color-primary); }
+progress::-webkit-progress-value { background: var(--slider-color); }
+progress::-moz-progress-bar { background: var(--slider-color); }
 .quiet { background: transparent !important; padding: 0 !important; }
 .no-show { display: none !important; }
 

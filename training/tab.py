@@ -320,7 +320,6 @@ def progress(status: jobs.Status, language: str = "en") -> str:
         parts.insert(1, say("train.checking" if status.step else "train.looking", language))
     bar = (
         f'<progress max="{status.steps}" value="{min(status.step, status.steps)}" '
-        f'style="width: 100%; accent-color: var(--color-accent)" '
         f'aria-label="{say("train.progress", language)}"></progress>'
     )
     reason = ""
@@ -488,7 +487,8 @@ def build(owner: gr.BrowserState) -> None:
                 elem_classes="pictures", elem_id="train-gallery",
             )  # fmt: skip
             curve = gr.LinePlot(
-                losses([]), x="step", y="loss", color="network", label=t("train.curve"), height=340, visible=False,
+                losses([]), x="step", y="loss", color="network", label=t("train.curve"), show_label=False, height=300,
+                visible=False,
                 color_map={
                     say(key, code): colour
                     for key, colour in zip(LOSSES.values(), (NILA, SOGA) * 2, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,15 @@ def generators(owner: str = "") -> list[catalog.Entry]:
     """The generators to choose from, the visitor's own last; those that draw digits have a tab of their own."""
     found = catalog.entries("generator")
     free = [one for one in found if not one.classes] or found
-    # Batik first: that is what people come for.
-    free.sort(key=lambda one: (not one.name.startswith("batik"), one.name.endswith("-report"), one.name))
+    # Batik first: that is what people come for; and the best of them.
+    free.sort(
+        key=lambda one: (
+            not one.name.startswith("batik"),
+            one.name.endswith("-report"),
+            one.metrics.get("fid", math.inf),
+            one.name,
+        )
+    )
     return [*free, *own.entries(owner, "generator")]
 
 
