@@ -349,7 +349,7 @@ def stop(job: str) -> None:
         if state == "waiting":
             record["ended"] = {"how": "stopped"}
         elif state == "running":
-            record["stopping"] = time.time()
+            record["stopping"] = time.monotonic()
             with contextlib.suppress(psutil.NoSuchProcess):
                 process_of(record).terminate()
             # Should this app end first, whoever looks at the jobs next does it.
@@ -495,7 +495,7 @@ def advance(without_token: bool = True) -> None:
         everything = records()
         states = {record["id"]: state_of(record) for record in everything}
         for record in everything:
-            if states[record["id"]] == "stopping" and time.time() - record["stopping"] > stop_seconds(record):
+            if states[record["id"]] == "stopping" and time.monotonic() - record["stopping"] > stop_seconds(record):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process_of(record).kill()
         slots = run_slots() if training_allowed() else 0
@@ -576,11 +576,16 @@ def spawn(job: str) -> dict[str, Any]:
 
 
 def identity(pid: int) -> dict[str, Any] | None:
-    """A process id with its start time, None when there is no such process."""
+    """A process id with its start in seconds since the machine's, None when there is no such process."""
     try:
-        return {"pid": pid, "began": psutil.Process(pid).create_time()}
+        return {"pid": pid, "began": since_boot(psutil.Process(pid))}
     except psutil.Error:
         return None
+
+
+def since_boot(process: psutil.Process) -> float:
+    """When a process began. Not by the clock: set to another hour, it moves the start of every process with it."""
+    return process.create_time() - psutil.boot_time()
 
 
 def process_of(record: dict[str, Any]) -> psutil.Process | None:
@@ -590,8 +595,8 @@ def process_of(record: dict[str, Any]) -> psutil.Process | None:
         return None
     try:
         process = psutil.Process(recorded["pid"])
-        # The start time is counted from the boot time, which the system gives in whole seconds.
-        same = abs(process.create_time() - recorded["began"]) < 2
+        # The time of the machine's start, which the two are counted from, is given in whole seconds.
+        same = abs(since_boot(process) - recorded["began"]) < 2
         if same and process.status() != psutil.STATUS_ZOMBIE and any(record["id"] in a for a in process.cmdline()):
             return process
     except psutil.Error:

@@ -18,6 +18,9 @@ from gan.settings import keep_days, most_gigabytes, most_runs, runs_folder
 LEFTOVER_HOURS = 24
 SWEEP_SECONDS = 600
 _last_sweep = 0.0
+# What the clock shows beyond the seconds since the machine's start. A clock that jumps while the app runs must not make
+# everything old at once.
+AHEAD = time.time() - time.monotonic()
 
 
 def make_room(owner: str) -> None:
@@ -83,12 +86,12 @@ def remove(job: str) -> None:
 
 
 def age(folder: Path) -> float:
-    """Seconds since anything directly in ``folder`` last changed."""
+    """Seconds since anything directly in ``folder`` last changed, by the clock as it was when this process began."""
     newest = 0.0
     for path in (folder, *folder.glob("*")):
         with contextlib.suppress(OSError):
             newest = max(newest, path.stat().st_mtime)
-    return time.time() - newest
+    return time.monotonic() + AHEAD - newest
 
 
 def size(folder: Path) -> int:

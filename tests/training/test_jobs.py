@@ -306,10 +306,10 @@ def test_trainings_give_way_as_the_owner_wishes(wish: str, found: int, monkeypat
 def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], idle):
     job = jobs.start("tiny", pictures)
     other = subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job])
-    began = psutil.Process(other.pid).create_time()
+    began = jobs.since_boot(psutil.Process(other.pid))
     for record_of_other in (
         {"pid": other.pid, "began": began - 100},  # the right command, another start
-        {"pid": os.getpid(), "began": psutil.Process().create_time()},  # another command
+        {"pid": os.getpid(), "began": jobs.since_boot(psutil.Process())},  # another command
         {"pid": 2**22 - 3, "began": began},  # nobody
     ):
         with jobs.changing(job) as record:
@@ -319,6 +319,26 @@ def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], 
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_a_clock_that_jumps_loses_no_process(
+    studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch, hours: int
+):
+    """As the system reports it: the present, the time of its start and of every process's jump together."""
+    spawn = jobs.spawn
+    monkeypatch.setattr(jobs, "spawn", lambda job: spawn(job, DEAF))
+    job = jobs.start("tiny", pictures)
+    idle[0].stdout.readline()
+    clock, boot = time.time, psutil._psplatform.boot_time
+    monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot() + 3600 * hours)
+    assert psutil.Process(jobs.read(job)["process"]["pid"]).create_time() == pytest.approx(time.time(), abs=600)
+    assert state(job) == "running"
+    jobs.stop(job)
+    jobs.advance()
+    time.sleep(0.2)
+    assert state(job) == "stopping" and idle[0].poll() is None, "it has its twenty seconds to save"
 
 
 def test_two_processes_never_train_one_run(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):

@@ -76,6 +76,16 @@ def test_what_nobody_came_back_for_goes(studio: Path, make, pictures: list[Path]
     assert left(studio) == {published, waiting}
 
 
+def test_a_clock_that_jumps_ahead_makes_nothing_old(studio: Path, make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CANTING_KEEP_DAYS", "7")
+    clock = time.time
+    fresh = make(days=1)
+    monkeypatch.setattr(time, "time", lambda: clock() + 30 * DAY)
+    monkeypatch.setattr(retention, "_last_sweep", 0.0)
+    retention.sweep()
+    assert left(studio) == {fresh}
+
+
 def test_the_oldest_make_room(studio: Path, make, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CANTING_MOST_RUNS", "3")
     published, newer, others = make(days=9, published=True), make(days=4), make("budi", 20)
