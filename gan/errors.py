@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import re
+
 from gan.texts import say
+
+FULL, REFUSED = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class CantingError(Exception):
@@ -42,3 +47,22 @@ class RunError(CantingError):
 
 class HubError(CantingError):
     """A model that cannot be published to the Hugging Face Hub, or fetched from it."""
+
+
+class DiskError(CantingError):
+    """A disk that is full, or a file that may not be read or written."""
+
+
+def explained(error: Exception) -> CantingError | None:
+    """What a person can do about an error: itself where it says so, a DiskError for a full or forbidden disk, else
+    None."""
+    if isinstance(error, CantingError):
+        return error
+    # safetensors has no number of its own, only in its words.
+    named = re.search(r"\(os error (\d+)\)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(named[1]) if named else None
+    if number in FULL:
+        return DiskError("error.disk.full")
+    if number in REFUSED:
+        return DiskError("error.disk.refused", file=getattr(error, "filename", None) or "–")
+    return None

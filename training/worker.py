@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gan import settings
-from gan.errors import CantingError, HubError
+from gan.errors import HubError, explained
 from training import jobs
 
 # For one that has ended its training and is on its way out.
@@ -45,12 +45,15 @@ def main(folder: Path, token: str = "") -> int:
     try:
         elsewhere = "remote" in jobs.read(job)
         ended: dict[str, Any] = {"how": oversee(folder, token) if elsewhere else train(folder, token)}
-    except CantingError as error:
-        ended = {"how": "failed", "reason": jobs.in_all_languages(error)}
-        print(error)
-    except Exception:
-        ended = {"how": "failed"}
-        traceback.print_exc()
+    except Exception as error:
+        known = explained(error)
+        ended = {"how": "failed", "reason": jobs.in_all_languages(known)} if known else {"how": "failed"}
+        # A log on a full disk takes no more lines.
+        with contextlib.suppress(OSError):
+            if known is error:
+                print(error)
+            else:
+                traceback.print_exc()
     with jobs.changing(job) as record:
         record["ended"] = ended
     jobs.advance(without_token=False)

@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from gan import catalog, own
-from gan.errors import CantingError, CheckpointError
+from gan.errors import CheckpointError, explained
 from gan.pictures import png_bytes
 from gan.settings import VERSION, checkpoints_folder
 from gan.texts import LANGUAGES, catalogue, say
@@ -49,8 +49,8 @@ def language_of(request: gr.Request | None) -> str:
 def guard(handler: Callable) -> Callable:
     """Make a plain function into an event handler whose failures a visitor can read.
 
-    A CantingError becomes its one sentence; anything else a general one, with the traceback in the log. A handler with
-    a parameter ``language`` is given the visitor's, one with ``request`` the request.
+    What a person can mend becomes its one sentence; anything else a general one, with the traceback in the log. A
+    handler with a parameter ``language`` is given the visitor's, one with ``request`` the request.
     """
     hints = typing.get_type_hints(handler)
     own = [name for name in ("language", "request") if name in hints]
@@ -64,12 +64,12 @@ def guard(handler: Callable) -> Callable:
             return handler(*values, **{name: known[name] for name in own})
         except gr.Error:
             raise
-        except CantingError as error:
+        except Exception as error:
+            known = explained(error)
+            if known is not error:
+                log.exception("%s failed", handler.__name__)
             # Gradio shows messages as HTML, and some quote what a visitor typed.
-            sentence = html.escape(error.say(language))
-        except Exception:
-            log.exception("%s failed", handler.__name__)
-            sentence = say("error.unexpected", language)
+            sentence = html.escape(known.say(language)) if known else say("error.unexpected", language)
         raise gr.Error(sentence, title=say("error.title", language), duration=20, print_exception=False) from None
 
     first = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import inspect
 import json
 import shutil
@@ -15,6 +16,7 @@ import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
 
 from gan import settings
 from gan.classify import Answer
@@ -304,6 +306,27 @@ def test_the_unexpected_becomes_one_friendly_sentence(caplog):
         common.guard(broken)(Visitor("en"), "x")
     assert raised.value.message == say("error.unexpected")
     assert "secret detail" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "key"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/runs/x"), "error.disk.full"),
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            "error.disk.full",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/runs/x"), "error.disk.refused"),
+        (OSError(errno.EROFS, "Read-only file system", "/runs/x"), "error.disk.refused"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_explained(error: Exception, key: str):
+    def broken(model: str) -> str:
+        raise error
+
+    with pytest.raises(gr.Error) as raised:
+        common.guard(broken)(Visitor("id-ID"), "x")
+    assert raised.value.message == say(key, "id", file="/runs/x")
 
 
 def test_what_a_visitor_typed_is_not_shown_as_html(models):

@@ -18,11 +18,13 @@ from pathlib import Path
 import psutil
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gan import catalog
 from gan.errors import DataError, RunError
 from gan.settings import VERSION
+from gan.texts import say
 from tests.training.conftest import DEAF, IDLE, make_base, make_cloths, wait_for
 from training import jobs, worker
 from training.runs import Run
@@ -301,6 +303,26 @@ def test_trainings_give_way_as_the_owner_wishes(wish: str, found: int, monkeypat
     # In a session of its own: what Linux groups by session is to stay as it is here.
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, start_new_session=True)
     assert int(said.stdout) == found
+
+
+def test_a_full_disk_is_said_and_the_saved_state_stays(
+    studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
+):
+    """A real disk cannot be filled without filling it for everybody: what fails is the writing of tensors."""
+    job = jobs.start("tiny", pictures)
+    idle[0].kill()
+    idle[0].wait()
+    state_file = jobs.folder_of(job) / "state.safetensors"
+
+    def full(tensors: object, path: Path, *_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr(worker, "give_way", lambda niceness: None)
+    assert worker.main(jobs.folder_of(job)) == 1
+    now = jobs.status(job, "id")
+    assert now.state == "failed" and now.reason == say("error.disk.full", "id")
+    assert not state_file.exists() and not list(state_file.parent.glob(".state*"))
 
 
 def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], idle):
