@@ -14,7 +14,9 @@ def glu(x: Tensor) -> Tensor:
     On channels-last tensors this trains twice as fast on a CPU as ``F.glu``.
     """
     value, gate = x.chunk(2, dim=1)
-    return value * torch.sigmoid(gate)
+    opened = torch.sigmoid(gate)
+    # Without a gradient nobody needs the gate afterwards: memory that was touched already is quicker than new.
+    return value * opened if opened.requires_grad else opened.mul_(value)
 
 
 class GLU(nn.Module):
@@ -36,15 +38,20 @@ class UpConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) * 0.02)
-        # Filled only where a batch norm is folded in.
+        # Filled only where a batch norm is folded in; the kernel then stays what it is.
         self.register_parameter("bias", None)
+        self.register_buffer("kernel", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Summing the four shifted copies adds the taps; transposed convolution wants (in, out) and a flipped kernel.
+        kernel = self.summed() if self.kernel is None else self.kernel
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+    def summed(self) -> Tensor:
+        """The 4×4 kernel, (in, out, 4, 4): what a transposed convolution wants, its taps the other way round."""
+        # Summing the four shifted copies adds the taps.
         padded = F.pad(self.weight, (1, 1, 1, 1))
         rows = padded[:, :, 1:] + padded[:, :, :-1]
-        kernel = (rows[..., 1:] + rows[..., :-1]).transpose(0, 1).flip(2, 3)
-        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+        return (rows[..., 1:] + rows[..., :-1]).transpose(0, 1).flip(2, 3)
 
 
 class PixelNorm(nn.Module):
@@ -106,6 +113,8 @@ def fold_batch_norm(conv: nn.Conv2d | UpConv, norm: nn.BatchNorm2d) -> nn.Identi
     gain = norm.weight * (norm.running_var + norm.eps).rsqrt()
     conv.weight.mul_(gain[:, None, None, None])
     conv.bias = nn.Parameter(norm.bias - norm.running_mean * gain)
+    if isinstance(conv, UpConv):
+        conv.kernel = conv.summed()
     return nn.Identity()
 
 

@@ -62,7 +62,7 @@ class UpBlock(nn.Module):
         x = self.up_norm(self.up_noise(x, noise[0]) if noise else x)
         if self.style is not None:
             gain, bias = self.style(latents).to(x.dtype)[:, :, None, None].chunk(2, dim=1)
-            x = x * (1 + gain) + bias
+            x = torch.addcmul(bias, x, 1 + gain)
         x = glu(x)
         if not self.deep:
             return x
