@@ -17,7 +17,8 @@ from gan.settings import checkpoints_folder
 from training.recipes import ClassifierRecipe
 from training.runs import Run
 
-SAMPLE_GRID = (8, 2)
+# Columns and rows of ``samples.png``; of large pictures fewer, as the grid is most of what a small model weighs.
+SAMPLE_GRID, LARGE_GRID, LARGE = (8, 3), (8, 2), 256
 # The picture of how a training went: this many moments side by side, the same few samples under one another.
 MOMENTS, MOMENT_SAMPLES, MOMENT_SIDE = 8, 4, 64
 # As the loop lays out its fixed samples.
@@ -191,8 +192,8 @@ def write_samples(folder: Path) -> None:
 
     # Not through the catalogue, which would keep the model for good.
     model = Generator(folder.name, *load_folder(folder))
-    columns, rows = (10, 10) if model.classes else SAMPLE_GRID
     side = model.resolution
+    columns, rows = (10, 10) if model.classes else LARGE_GRID if side >= LARGE else SAMPLE_GRID
     grid = Image.new("RGB", (columns * side, rows * side))
     for first in range(0, columns * rows, columns):
         for i, picture in enumerate(model.sample(columns, seed=first)):

@@ -160,11 +160,13 @@ def sheet(name: str, path: Path, changed: int) -> str:
         made = tiles(model, columns * rows)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return ""
-    if len(made) < columns * rows:
+    # A model may ship fewer: then whole rows of them.
+    rows = len(made) // columns
+    if not rows:
         return ""
     side = min(TILE, model.resolution)
     whole = Image.new("RGB", (columns * side, rows * side))
-    for i, tile in enumerate(made):
+    for i, tile in enumerate(made[: columns * rows]):
         small = tile.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
         whole.paste(small, (i % columns * side, i // columns * side))
     buffer = io.BytesIO()
