@@ -115,11 +115,13 @@ def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True) -> N
     ready = {}
     for key, tensor in weights.items():
         tensor = tensor.detach().cpu().contiguous()
-        if half and tensor.is_floating_point() and tensor.dim() == 2 and tensor.numel() > MATRIX_IN_HALF:
+        if not half or not tensor.is_floating_point():
+            ready[key] = tensor
+        elif tensor.dim() == 2 and tensor.numel() > MATRIX_IN_HALF:
             scale = (tensor.float().abs().amax(1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
             ready |= {key: (tensor / scale).round().to(torch.int8), key + SCALE: scale}
         else:
-            ready[key] = tensor.to(torch.float16) if half and tensor.is_floating_point() else tensor
+            ready[key] = tensor.to(torch.float16)
     with atomic(path) as temporary:
         save_file(ready, temporary)
 

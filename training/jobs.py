@@ -349,6 +349,7 @@ def stop(job: str) -> None:
         if state == "waiting":
             record["ended"] = {"how": "stopped"}
         elif state == "running":
+            # The machine's own seconds, which all processes share and no clock moves.
             record["stopping"] = time.monotonic()
             with contextlib.suppress(psutil.NoSuchProcess):
                 process_of(record).terminate()
