@@ -70,8 +70,9 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Rejection:
-    """What tells batik from other pictures, in a network's pooled features of width d; see :func:`batik_score`."""
+    """What tells batik from other pictures, in d of a network's pooled features; see :func:`batik_score`."""
 
+    columns: Tensor
     mean: Tensor
     scale: Tensor
     centre: Tensor
@@ -94,16 +95,21 @@ class Rejection:
             stored = load_file(folder / REJECTION)
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError("error.checkpoint.format", folder=folder.name, file=REJECTION) from error
-        for key in ("mean", "scale", "centre", "basis", "threshold"):
+        for key in ("columns", "mean", "scale", "centre", "basis", "threshold"):
             if key not in stored:
                 raise CheckpointError("error.checkpoint.missing_key", folder=folder.name, key=key)
         wide = stored["mean"].numel()
-        wanted = {"mean": [wide], "scale": [wide], "centre": [wide], "basis": [wide, -1], "threshold": [1]}
+        wanted = {key: [wide] for key in ("columns", "mean", "scale", "centre")}
+        wanted |= {"basis": [wide, -1], "threshold": [1]}
         for key, shape in wanted.items():
             found = list(stored[key].shape)
             if len(found) != len(shape) or any(n not in (-1, m) for n, m in zip(shape, found, strict=True)):
                 raise CheckpointError("error.checkpoint.shape", folder=folder.name, key=key, found=found, wanted=shape)
-        return cls(**{key: stored[key].float() for key in wanted})
+        return cls(**{key: stored[key].long() if key == "columns" else stored[key].float() for key in wanted})
+
+    def scores(self, features: Tensor) -> Tensor:
+        """:func:`batik_score` of features (n, width) -> (n,)."""
+        return batik_score(features, self.columns, self.mean, self.scale, self.centre, self.basis)
 
 
 class Classifier:
@@ -119,7 +125,8 @@ class Classifier:
         rejection: what tells batik from other pictures; without one the model cannot.
 
     Raises:
-        CheckpointError: for a ``temperature`` or ``unsure_below`` that is no such number.
+        CheckpointError: for a ``temperature`` or ``unsure_below`` that is no such number, or a rejection that looks at
+            features which the network does not have.
     """
 
     def __init__(
@@ -133,6 +140,8 @@ class Classifier:
         if not self.temperature > 0:
             raise CheckpointError("error.checkpoint.config", folder=name, detail="temperature is not above 0")
         self.close = float(self.input.get("close", 1.0))
+        if rejection and not 0 <= rejection.columns.min() <= rejection.columns.max() < network.embedding:
+            raise CheckpointError("error.checkpoint.config", folder=name, detail=f"{REJECTION} has other columns")
         self.device = best_device()
         self.parameters = sum(p.numel() for p in network.parameters())
         self.network = network.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
@@ -214,9 +223,7 @@ class Classifier:
         if self.input["channels"] == 3 and contrast(picture) < LEAST_CONTRAST:
             batik = False
         elif features is not None:
-            judge = self.rejection
-            scores = batik_score(features.float().cpu(), judge.mean, judge.scale, judge.centre, judge.basis)
-            batik = bool(scores.mean() >= judge.threshold)
+            batik = bool(self.rejection.scores(features.float().cpu()).mean() >= self.rejection.threshold)
         order = probabilities.argsort(descending=True, stable=True)
         sure = batik is not False and probabilities[order[0]].item() >= self.unsure_below
         ranked = tuple((self.classes[i], probabilities[i].item()) for i in order[:top].tolist())
@@ -231,14 +238,17 @@ def _number(name: str, config: dict[str, Any], key: str, default: float) -> floa
     return float(value)
 
 
-def batik_score(features: Tensor, mean: Tensor, scale: Tensor, centre: Tensor, basis: Tensor) -> Tensor:
+def batik_score(
+    features: Tensor, columns: Tensor, mean: Tensor, scale: Tensor, centre: Tensor, basis: Tensor
+) -> Tensor:
     """How well what batik varies in explains each picture's pooled features: 0 wholly, ever lower the less it does.
 
     The squared length of what the principal components of batik's features leave over. A picture of several views has
     the mean of their scores.
 
     Args:
-        features: (n, d), a network's ``embed``; standardised and brought to length 1 first.
+        features: (n, width), a network's ``embed``.
+        columns: (d,), which of these are looked at; they are standardised and brought to length 1 first.
         mean, scale: (d,), batik's mean and deviation of each feature.
         centre: (d,), batik's mean after that.
         basis: (d, k), the principal components, orthonormal columns.
@@ -246,7 +256,7 @@ def batik_score(features: Tensor, mean: Tensor, scale: Tensor, centre: Tensor, b
     Returns:
         (n,): never above 0.
     """
-    moved = torch.nn.functional.normalize((features - mean) / scale, dim=1) - centre
+    moved = torch.nn.functional.normalize((features[:, columns] - mean) / scale, dim=1) - centre
     return (moved @ basis).square().sum(1) - moved.square().sum(1)
 
 

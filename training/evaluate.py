@@ -195,7 +195,7 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
         fitted = None
         if recipe.at_large:
             large = large or at_large(trainer)
-            fitted = rejection.fit(without(trainer, *large))
+            fitted = rejection.fit(without(trainer, *large), trainer.network.telling)
         held = set(trainer.held)
         for name, (positions, batik, strangers) in outside.items():
             mine = [at for at, position in enumerate(positions) if position in held]

@@ -21,8 +21,8 @@ from gan.files import atomic
 from gan.nets.classifiers import MobileNetClassifier
 from gan.pictures import open_picture
 from training import duplicates
-from training.classifier import ClassifierTrainer, fused, open_for
-from training.data.pictures import PictureSet, mix
+from training.classifier import ClassifierTrainer, fused, open_for, opened, squares
+from training.data.pictures import PictureSet, centre_square, mix
 from training.data.sources import open_source
 from training.loop import Stopped
 from training.recipes import ClassifierRecipe
@@ -116,10 +116,19 @@ def whole_features(files: Sequence[Path]) -> Tensor:
 
 
 def at_large(trainer: ClassifierTrainer) -> tuple[Tensor, list[int]]:
-    """Frozen features (n, views, d) of batik of all kinds, and the pictures' near-duplicate groups."""
+    """Frozen features (n, views, d) of batik of all kinds, and the pictures' near-duplicate groups.
+
+    With ``blurs`` every picture is there once more, shrunk to one of these sides.
+    """
     recipe = replace(trainer.recipe, source=trainer.recipe.at_large)
-    data = open_for(recipe)
-    return trainer.bank.of(data)[:, : recipe.views], groups_of(recipe, data)
+    data = opened(recipe, recipe.source)
+    features = trainer.bank.of(squares(data, recipe))[:, : recipe.views]
+    groups = groups_of(recipe, data)
+    if recipe.blurs:
+        small = [centre_square(one, recipe.blurs[i % len(recipe.blurs)]) for i, one in enumerate(data.pictures)]
+        blurred = squares(replace(data, pictures=small), replace(recipe, train_views=0))
+        features, groups = torch.cat([features, trainer.bank.of(blurred)]), groups * 2
+    return features, groups
 
 
 def cross_validate(

@@ -16,7 +16,6 @@ from gan import catalog
 from gan.checkpoint import read_config, write_config
 from gan.classify import REJECTION, Rejection
 from gan.files import atomic
-from training import rejection
 from training.classifier import ClassifierTrainer, Predictions, open_for
 from training.evaluate import (
     UNSURE_BELOW,
@@ -28,9 +27,9 @@ from training.evaluate import (
     write_metrics,
 )
 from training.folds import cross_validate, groups_of
-from training.jobs import FEATURES, FOLDS
 from training.promote import checkpoint_of
 from training.recipes import ClassifierRecipe
+from training.records import FEATURES, FOLDS
 from training.runs import Run
 from training.scores import accuracy, classifier_figures, confusion, fit_temperature, sure_figures
 from training.start import from_json
@@ -115,6 +114,6 @@ def knows(start: str, trainer: ClassifierTrainer) -> bool:
     if judge is None:
         return False
     features = trainer.bank.of(trainer.data)[:, : trainer.recipe.views]
-    fitted = {"mean": judge.mean, "scale": judge.scale, "centre": judge.centre, "basis": judge.basis}
-    lost = (rejection.scores(features, fitted) < judge.threshold).double().mean()
+    scores = judge.scores(features.flatten(0, 1)).unflatten(0, features.shape[:2]).mean(1)
+    lost = (scores < judge.threshold).double().mean()
     return bool(lost <= MOST_LOST)

@@ -19,6 +19,8 @@ DIGIT_JUDGE = "judge-mnist"
 DIGIT_SAMPLES = 10_000
 # A reader of digits is trained once on this many generated ones.
 TAUGHT = 60_000
+# The judge looks at five views of each, which takes longer than all other figures together.
+MOST_JUDGED = 1000
 MOTIF_JUDGE = "judge-batik"
 MOTIFS = "batik-gan"
 
@@ -59,8 +61,12 @@ def train_on_fake(model: Any) -> float:
 
 
 def motif_agreement(model: Any, source: str, samples: int) -> float:
-    """Share of the samples that the judge takes for the motif that ``source``, a folder of batik-gan, is named for."""
+    """Share of the samples that the judge takes for the motif that ``source``, a folder of batik-gan, is named for.
+
+    Of at most the first :data:`MOST_JUDGED`: with those its standard error is at most 1.6 %.
+    """
     judge = catalog.load(MOTIF_JUDGE)
+    samples = min(samples, MOST_JUDGED)
     motif = source.removeprefix(f"{MOTIFS}/").partition("!")[0]
     pictures = (to_pil_image(picture) for part in model.stream(range(samples)) for picture in part)
     return sum(judge.classify(picture).label == motif for picture in pictures) / samples

@@ -92,6 +92,8 @@ class ClassifierRecipe:
         calibrate: fit a temperature to the held-out answers of cross-validation, and call those unsure that are then
             more likely wrong than right.
         at_large: a source of batik of all kinds, to learn from what is no batik; "" for a model that cannot tell.
+        blurs: sides of squares that batik at large is also shrunk to before, so that blur alone does not make a picture
+            a stranger.
         mean, std: a channel's mean and deviation that pictures in [0, 1] are normalised with.
         rotation: augmentation, up to this many degrees either way.
         shift: up to this share of the side, each way.
@@ -121,6 +123,7 @@ class ClassifierRecipe:
     train_views: int = 0
     calibrate: bool = False
     at_large: str = ""
+    blurs: tuple[int, ...] = ()
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     rotation: float = 40.0
@@ -236,6 +239,7 @@ def batik_best(name: str, source: str) -> ClassifierRecipe:
         train_views=8,
         calibrate=True,
         at_large="batik-motifs",
+        blurs=(32, 64, 128),
         passes=1,
         solver="lbfgs",
         smoothing=0.1,

@@ -53,6 +53,8 @@ class MobileNetClassifier(nn.Module):
     """
 
     embedding = 1280
+    # Which of its features tell batik from other pictures.
+    telling = tuple(range(embedding))
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
@@ -141,6 +143,8 @@ class PairClassifier(MobileNetClassifier):
     # Of either network: the last map pooled, then mean and deviation at a 32nd and at a 16th of the input's side.
     widths = (1280, 320, 320, 96, 96, 1280, 352, 352, 120, 120)
     embedding = sum(widths)
+    # The means of the late stages say what is shown; deviations and the middle stages how, and so blur changes them.
+    telling = (*range(0, 1600), *range(2112, 3744))
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__(classes)

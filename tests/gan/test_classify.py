@@ -228,9 +228,11 @@ def test_the_score_is_what_the_components_leave_over():
         for j in range(2):
             left = left - (left @ basis[:, j]) * basis[:, j]
         expected.append(-left.square().sum().item())
-    assert batik_score(features, mean, scale, centre, basis).tolist() == pytest.approx(expected, rel=1e-4)
+    wide = torch.cat([torch.randn(5, 1), features, torch.randn(5, 2)], 1)
+    columns = torch.arange(1, 5)
+    assert batik_score(wide, columns, mean, scale, centre, basis).tolist() == pytest.approx(expected, rel=1e-4)
     whole = torch.linalg.qr(torch.randn(4, 4)).Q
-    assert batik_score(features, mean, scale, centre, whole).abs().max() < 1e-5
+    assert batik_score(wide, columns, mean, scale, centre, whole).abs().max() < 1e-5
 
 
 def rejection_for(model, threshold_of):
@@ -238,7 +240,12 @@ def rejection_for(model, threshold_of):
     x = normalised(to_input(picture(), 224, 3, 3), [0.5] * 3, [0.25] * 3)
     with torch.inference_mode():
         features = model.network.embed(x.to(model.device)).float().cpu()
-    made = {"mean": torch.zeros(1280), "scale": torch.ones(1280), "centre": torch.zeros(1280)}
+    made = {
+        "columns": torch.arange(1280),
+        "mean": torch.zeros(1280),
+        "scale": torch.ones(1280),
+        "centre": torch.zeros(1280),
+    }
     made["basis"] = torch.eye(1280, 8)
     score = batik_score(features, **made).mean().item()
     return {**made, "threshold": torch.tensor([threshold_of(score)])}
@@ -254,17 +261,19 @@ def test_a_score_below_the_threshold_is_not_batik(folder, model, tmp_path):
     assert dict(far.classify(picture())) == pytest.approx(dict(model.classify(picture())), abs=1e-4)
 
 
-@pytest.mark.parametrize("change", ["missing", "shape", "pickle"])
+@pytest.mark.parametrize("change", ["missing", "shape", "columns", "pickle"])
 def test_a_rejection_that_does_not_fit_is_refused(folder, model, tmp_path, change):
     tensors = rejection_for(model, lambda score: score)
     if change == "missing":
         del tensors["basis"]
     if change == "shape":
         tensors["basis"] = torch.eye(7, 8)
+    if change == "columns":
+        tensors["columns"] = tensors["columns"] + 1
     made = copied(folder, tmp_path / "made", tensors)
     if change == "pickle":
         torch.save(tensors, made / "rejection.safetensors")
-    with pytest.raises(CheckpointError, match="rejection.safetensors" if change == "pickle" else "basis"):
+    with pytest.raises(CheckpointError, match="rejection.safetensors" if change in ("columns", "pickle") else "basis"):
         catalog.load(made)
     assert Rejection.load(folder) is None
 

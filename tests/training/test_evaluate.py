@@ -66,6 +66,7 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
         batch=8,
         rate=3e-3,
         at_large="motifs",
+        blurs=(8, 16),
         calibrate=True,
         steps=30,
     )

@@ -405,3 +405,12 @@ def test_mix_is_a_seed_and_feels_every_number_and_their_order(numbers):
         assert mix(*numbers[:place], numbers[place] ^ 1, *numbers[place + 1 :]) != seed
     if numbers != numbers[::-1]:
         assert mix(*numbers[::-1]) != seed
+
+
+def test_drawn_textures_are_the_same_each_time_and_all_differ():
+    data = open_source("textures", 256)
+    assert data.pictures.shape == (100, 3, 256, 256) and data.pictures.dtype == torch.uint8 and data.labels is None
+    assert torch.equal(data.pictures, open_source("textures", 64).pictures)
+    assert len({picture.numpy().tobytes() for picture in data.pictures}) == 100
+    # None is of one colour: that would be told by its contrast alone.
+    assert data.pictures.float().std((2, 3)).amax(1).min() > 3

@@ -10,6 +10,7 @@
 | `mnist:train`, `mnist:test` | torchvision's MNIST |
 | `cifar10:train`, `cifar10:test` | torchvision's CIFAR-10, else ``cifar10-jpeg.tar.gz`` |
 | `anime-faces` | the folder of that name, else ``anime-faces-64.tar.gz`` |
+| `textures` | a hundred drawn textures that are no batik, to measure with |
 
 A manifest is ``training/manifests/<folder>.csv``; a file that it does not name is kept.
 The order of the pictures is that of their sorted names, on every machine.
@@ -39,6 +40,7 @@ from gan.errors import DataError, PictureError
 from gan.pictures import SUFFIXES, open_picture
 from training.audit import dropped
 from training.data.pictures import PictureSet
+from training.data.textures import textures
 
 # Short sides above this multiple of the resolution are reduced: what is left is what random crops can use.
 HEADROOM = 1.25
@@ -398,4 +400,5 @@ SPECIAL: dict[str, Callable[[], PictureSet]] = {
     "cifar10:train": lambda: _cifar10(True),
     "cifar10:test": lambda: _cifar10(False),
     "anime-faces": _anime_faces,
+    "textures": textures,
 }
