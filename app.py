@@ -13,10 +13,9 @@ os.environ.setdefault("GRADIO_TEMP_DIR", f"{tempfile.gettempdir()}/canting")
 
 import gradio as gr
 
-from gan import catalog
 from gan.style import CSS, theme
 from gan.tabs import classify, digits, generate, results
-from gan.tabs.common import CACHE_SECONDS, clear_away, log, t
+from gan.tabs.common import CACHE_SECONDS, clear_away, t
 
 TRAINING = importlib.util.find_spec("training") and importlib.util.find_spec("training.tab")
 
@@ -47,17 +46,10 @@ def build() -> gr.Blocks:
                 with gr.Tab(t("app.tab.train"), id="train"):
                     tab.build(visitor)
         gr.Markdown(t("app.about"), elem_id="footer")
-    return page.queue(default_concurrency_limit=8, max_size=200)
-
-
-def warm_up() -> None:
-    """Import torch and load the first models, so that the first visitor need not wait for them."""
-    try:
-        for model in generate.generators()[:1]:
-            catalog.load(model.name)
-        classify.warm_up()
-    except Exception:
-        log.exception("warming up failed")
+    page.queue(default_concurrency_limit=8, max_size=200)
+    # Gradio looks for new events a thousand times a second, some three per cent of a core with nobody there.
+    page._queue.sleep_when_free = 0.05
+    return page
 
 
 def main() -> None:
@@ -73,7 +65,8 @@ def main() -> None:
         prevent_thread_lock=True,
     )
     watch = [importlib.import_module("training.jobs").watch] if TRAINING else []
-    for task in (warm_up, clear_away, *watch):
+    # Models one after the other: the first picture need not wait for the first classifier.
+    for task in (lambda: (generate.warm_up(), classify.warm_up()), clear_away, *watch):
         threading.Thread(target=task, daemon=True).start()
     page.block_thread()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,20 @@ def entries(kind: str | None = None) -> list[Entry]:
             except CheckpointError:
                 continue
     return [one for one in found if kind in (None, one.kind)]
+
+
+def best_first(models: list[Entry]) -> list[Entry]:
+    """Batik first, which is what people come for, the reports' own recipes last, and the best by FID of either."""
+
+    def place(one: Entry) -> tuple[bool, bool, float, str]:
+        return (
+            not one.name.startswith("batik"),
+            one.name.endswith("-report"),
+            one.metrics.get("fid", math.inf),
+            one.name,
+        )
+
+    return sorted(models, key=place)
 
 
 def available() -> list[str]:

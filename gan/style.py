@@ -133,6 +133,7 @@ footer .divider { display: none; }
 .digits .gallery-item { flex: 1 1 44px; max-width: 220px; }
 .pixels img { image-rendering: pixelated; }
 #digits-grid img { max-height: 620px; }
+#train-samples { padding-top: 30px; }
 .loop img { max-height: 420px; margin: 0 auto; }
 
 /* Main actions stay in reach while one looks at the pictures */

@@ -123,10 +123,10 @@ def resume(
     ] = None,
 ) -> None:
     """Go on with a run from its last saved state; one that trains on Hugging Face Jobs goes on there."""
-    from training import jobs
+    from training import jobs, records
 
     job = run.resolve().name
-    if (run / "job.json").is_file() and "remote" in jobs.read(job):
+    if (run / "job.json").is_file() and "remote" in records.read(job):
         shown = (run / "log.txt").stat().st_size
         jobs.resume(job)
         show(job, shown)
@@ -288,21 +288,21 @@ def train(folder: Path, threads: int | None, to: str | None = None) -> None:
 
 def show(job: str, shown: int = 0) -> None:
     """Print a job's log from byte ``shown`` on until the job ends; Ctrl-C stops it. Exits with 1 when it failed."""
-    from training import jobs
+    from training import jobs, processes, records
 
-    with (jobs.folder_of(job) / "log.txt").open(encoding="utf-8", errors="replace") as log:
+    with (records.folder_of(job) / "log.txt").open(encoding="utf-8", errors="replace") as log:
         log.seek(shown)
         while True:
             try:
                 # Asked first: what it says before it ends is then in the log.
                 status = jobs.status(job)
                 typer.echo(log.read(), nl=False)
-                if status.state not in jobs.ACTIVE:
+                if status.state not in processes.ACTIVE:
                     break
                 time.sleep(1)
             except KeyboardInterrupt:
                 jobs.stop(job)
-    typer.echo(status.reason or f"{status.state} at step {status.step}: {status.checkpoint or jobs.folder_of(job)}")
+    typer.echo(status.reason or f"{status.state} at step {status.step}: {status.checkpoint or records.folder_of(job)}")
     if status.state == "failed":
         raise typer.Exit(1)
 

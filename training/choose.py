@@ -213,16 +213,17 @@ def sheet(pictures: list[Path]) -> str:
 
 def section(
     owner: gr.BrowserState, kind: gr.Radio
-) -> tuple[gr.CheckboxGroup, list[gr.components.Component], gr.Button]:
+) -> tuple[gr.File, gr.CheckboxGroup, list[gr.components.Component], gr.Button]:
     """Lay the section out and wire all but the preview, which needs the base. ``kind`` is what is to be trained.
 
-    Returns the boxes, the parts that :func:`show` updates, and the preview's button.
+    Returns the place to drop pictures, closed until the page knows whose they will be; the boxes; the parts that
+    :func:`show` updates; and the preview's button.
     """
     gr.HTML(f"<style>{CSS}</style>", padding=False, elem_classes="no-show")
     pictures = uploaded(
         gr.File(
             label=t("train.pictures"), file_count="multiple", file_types=[*sorted(SUFFIXES), ".zip"],
-            height=140, elem_id="train-pictures",
+            height=140, interactive=False, elem_id="train-pictures",
         )
     )  # fmt: skip
     style = gr.HTML("", padding=False, elem_classes="no-show")
@@ -243,7 +244,7 @@ def section(
     )  # fmt: skip
     leave.input(guard(recount), [owner, leave, kind], said, trigger_mode="always_last", **HELPER)
     away.click(guard(clear), [owner, kind], parts, **HELPER)
-    return leave, parts, look
+    return pictures, leave, parts, look
 
 
 def uploaded(file: gr.File) -> gr.File:

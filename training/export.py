@@ -159,9 +159,11 @@ def write_rejection(run: Run, target: Path) -> None:
     from training.rejection import with_threshold
     from training.start import prepare
 
-    features, groups = at_large(prepare(run.folder))
+    trainer = prepare(run.folder)
+    features, groups = at_large(trainer)
     with atomic(target / REJECTION) as path:
-        save_file(with_threshold(features, groups), path)
+        made = with_threshold(features, groups, trainer.network.telling)
+        save_file({**made, "basis": made["basis"].half()}, path)
 
 
 def write_history(run: Run, path: Path, last: int) -> None:

@@ -8,17 +8,15 @@ A job is a run directory (see ``training.runs``) with three things more:
 
 The process (``training.worker``) is detached from whoever starts it and outlives the app. One trains at a time, more
 by a setting, the others wait in order; whoever looks at the jobs, every process that ends, and the app every few
-seconds, starts the next. One that trains elsewhere (``training.remote``) waits for nobody. Which process is whose is
-told by process id and start time together, so a reused id is not mistaken for the job.
+seconds, starts the next. One that trains elsewhere (``training.remote``) waits for nobody.
+``training.records`` is what is written of jobs, ``training.processes`` what runs, ``training.progress`` how it goes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
-import re
 import secrets
 import shutil
 import subprocess
@@ -27,172 +25,36 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
 
 from gan import catalog
-from gan.checkpoint import read_config
 from gan.errors import CantingError, HubError, RunError
-from gan.files import atomic
 from gan.settings import (
     ROOT,
     checkpoints_folder,
     data_folder,
-    hub_patience,
     run_slots,
     runs_folder,
     training_allowed,
 )
-from gan.texts import LANGUAGES, say
-from training import basket, labels, retention
+from training import bases, basket, labels, processes, progress, records, retention
 from training.intake import LEAST_PICTURES, TooFew, UploadError, take_in
 from training.place import Place, usable
 from training.promote import checkpoint_of, entitle
 from training.promote import promote as promote_snapshot
-from training.recipes import RECIPES, ClassifierRecipe, GanRecipe
 from training.runs import Run
 
-STOP_SECONDS = 20
 MOST_STEPS = 100_000
-DEFAULT_STEPS = 1000
-LAST_LINES = 8
-ACTIVE = ("waiting", "running", "stopping")
 # Without steps: 1000 for a generator, as many as its recipe says for a classifier.
 DEFAULTS = {"steps": None, "name": "", "mirror": None, "keep_all": False}
 # Of the classes' names in the title of a run that was given none.
 LONGEST_SUBJECT = 40
-# The parts of a classifier's run that only its training needs.
-FEATURES, FOLDS = "features", "folds"
-# Folders of jobs that are being made or deleted.
-MAKING, DELETING = ".new-", ".deleted-"
 # The owners' tokens by job, for as long as this process lives: they are never written anywhere.
 _tokens: dict[str, str] = {}
-
-
-@dataclass(frozen=True)
-class Status:
-    """What is known of one job.
-
-    Attributes:
-        kind: of the model that it makes, "generator" or "classifier".
-        state: waiting, running, stopping, stopped, finished or failed.
-        seconds: of training so far; ``seconds_left`` at the present speed, None while that is unknown.
-        images_per_second: over the last few steps.
-        ahead: how many jobs come before it while it waits.
-        memory: bytes that its process holds while it trains.
-        published: whether its model has been published; such a job is never deleted but by its owner.
-        place: the hardware of the Hugging Face job that trains it; empty for this machine.
-        note: what that job said last, or what came of the last push of a snapshot.
-        reason: why it failed: a sentence, or the last lines of its log.
-        checkpoint: the folder of the model it made, if it has made one.
-    """
-
-    id: str
-    title: str
-    base: str
-    kind: str
-    state: str
-    step: int
-    steps: int
-    pictures: int
-    created: float
-    seconds: float = 0.0
-    images_per_second: float | None = None
-    ahead: int = 0
-    memory: int | None = None
-    published: bool = False
-    place: str = ""
-    note: str = ""
-    seconds_left: float | None = None
-    reason: str = ""
-    checkpoint: Path | None = None
-
-
-# What a job is made of ------------------------------------------------------------------------------------------
-
-
-def bases() -> list[catalog.Entry]:
-    """The generators that can be fine-tuned: unconditional ones whose recipe is known."""
-    return [
-        entry
-        for entry in catalog.entries("generator")
-        if not entry.classes and isinstance(RECIPES.get(entry.recipe), GanRecipe)
-    ]
-
-
-def classifier_bases() -> list[catalog.Entry]:
-    """The classifiers that can be taught other classes: those with a frozen part; the judges only measure."""
-    recipes = ((entry, RECIPES.get(entry.recipe)) for entry in catalog.entries("classifier"))
-    return [
-        entry
-        for entry, recipe in recipes
-        if isinstance(recipe, ClassifierRecipe) and recipe.passes and not entry.name.startswith("judge-")
-    ]
-
-
-def base_entry(name: str) -> catalog.Entry:
-    """One of :func:`bases` or :func:`classifier_bases` by name. Raises RunError when there is none such."""
-    known = {entry.name: entry for entry in [*bases(), *classifier_bases()]}
-    if name not in known:
-        raise RunError("error.job.base", name=name, known=", ".join(known) or "–")
-    return known[name]
-
-
-def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None) -> GanRecipe:
-    """The recipe that carries ``base`` over to the pictures in ``folder``: its own, shorter and slower.
-
-    Raises:
-        RunError: when ``base`` is not one of :func:`bases`.
-    """
-    config = read_config(base_entry(base).folder)
-    recipe = RECIPES[config["recipe"]]
-    # At most twenty snapshots: enough to choose from, and a run stays within a few hundred megabytes.
-    snapshot_every = max(1, steps // 20)
-    return dataclasses.replace(
-        recipe,
-        source=str(folder),
-        start=base,
-        network=config["network"],
-        network_args=config["arguments"],
-        # Those that the base was trained against, where it ships them: they know the features already.
-        discriminators=config.get("discriminators", recipe.discriminators),
-        resolution=config.get("resolution", recipe.resolution),
-        flip=recipe.flip if mirror is None else mirror,
-        # The features are there already: half the rate moves them without washing them out.
-        rate_g=recipe.rate_g / 2,
-        rate_d=recipe.rate_d / 2,
-        steps=steps,
-        low_steps=0,
-        lowest_steps=0,
-        snapshot_every=snapshot_every,
-        save_every=min(50, snapshot_every),
-    )
-
-
-def own_classes(base: str, folder: Path, steps: int | None = None, mirror: bool | None = None) -> ClassifierRecipe:
-    """The recipe that teaches ``base``, of which only the head changes, the classes that are the folders in ``folder``.
-
-    Raises:
-        RunError: when ``base`` is not one of :func:`classifier_bases`.
-    """
-    config = read_config(base_entry(base).folder)
-    recipe = RECIPES[config["recipe"]]
-    return dataclasses.replace(
-        recipe,
-        source=str(folder),
-        start=base,
-        network=config["network"],
-        # Whether the base's own idea of "not batik" fits these pictures is seen once it is trained.
-        at_large="",
-        flip=recipe.flip if mirror is None else mirror,
-        steps=steps or recipe.steps,
-        save_every=max(1, (steps or recipe.steps) // 10),
-    )
 
 
 def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
@@ -232,7 +94,7 @@ def start(
     """Begin to train ``base`` on what the audit keeps of ``pictures``; returns the new job's id.
 
     Args:
-        base: a name of :func:`bases` or :func:`classifier_bases`.
+        base: a name of :func:`training.bases.generators` or :func:`training.bases.classifiers`.
         pictures: a folder, a zip, or a list of picture files and zips; see ``training.intake``, and
             ``training.labels`` for the classes that a classifier is taught.
         settings: see :func:`check_settings`. With ``keep_all`` nothing is left out.
@@ -246,9 +108,9 @@ def start(
     """
     check_allowed()
     wanted = check_settings(settings)
-    classes = base_entry(base).kind == "classifier"
+    classes = bases.entry(base).kind == "classifier"
     runs_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=runs_folder(), prefix=MAKING) as temporary:
+    with tempfile.TemporaryDirectory(dir=runs_folder(), prefix=records.MAKING) as temporary:
         folder = Path(temporary)
         taken = take_in(pictures, folder)
         for one in taken:
@@ -287,7 +149,7 @@ def begin(
     """
     check_allowed()
     wanted = check_settings(settings)
-    kind = base_entry(base).kind
+    kind = bases.entry(base).kind
     place = place or Place()
     if kind == "classifier" and place.flavor:
         raise RunError("error.remote.classifier")
@@ -296,24 +158,24 @@ def begin(
     home, facts = runs_folder() / job, {}
     if kind == "classifier":
         labels.check(classes)
-        recipe = own_classes(base, home / "pictures", wanted["steps"], wanted["mirror"])
-        facts = {"classes": sorted(set(classes)), "features": str(home / FEATURES)}
+        recipe = bases.own_classes(base, home / "pictures", wanted["steps"], wanted["mirror"])
+        facts = {"classes": sorted(set(classes)), "features": str(home / records.FEATURES)}
         names = [f"{label}/{number:04d}.jpg" for number, label in enumerate(classes, start=1)]
         # Of the base only the frozen part stays: its title would name classes that are not these.
         subject = ", ".join(facts["classes"])
         subject = subject if len(subject) <= LONGEST_SUBJECT else f"{subject[:LONGEST_SUBJECT]}…"
     else:
-        recipe = fine_tuning(base, home / "pictures", wanted["steps"] or DEFAULT_STEPS, wanted["mirror"])
+        recipe = bases.fine_tuning(base, home / "pictures", wanted["steps"] or bases.DEFAULT_STEPS, wanted["mirror"])
         names = [f"{number:04d}.jpg" for number in range(1, len(copies) + 1)]
-        subject = base_entry(base).title
+        subject = bases.entry(base).title
     retention.make_room(owner)
-    folder = runs_folder() / f"{MAKING}{job}"
+    folder = runs_folder() / f"{records.MAKING}{job}"
     try:
         for copy, name in zip(copies, names, strict=True):
             (folder / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copy, folder / "pictures" / name)
         Run(folder).create(recipe, started=time.time(), **facts)
-        with locked():
+        with records.locked():
             record = {
                 "id": job,
                 "owner": owner,
@@ -324,10 +186,10 @@ def begin(
                 "pictures": len(copies),
                 "steps": recipe.steps,
                 "created": time.time(),
-                "ticket": next_ticket(),
+                "ticket": records.next_ticket(),
                 **placed,
             }
-            write(record, folder)
+            records.write(record, folder)
             folder.rename(runs_folder() / job)
             take_up(record, place.token)
     except BaseException:
@@ -344,17 +206,17 @@ def stop(job: str) -> None:
     Raises:
         RunError: when there is no such job.
     """
-    with changing(job) as record:
-        state = state_of(record)
+    with records.changing(job) as record:
+        state = processes.state_of(record)
         if state == "waiting":
             record["ended"] = {"how": "stopped"}
         elif state == "running":
             # The machine's own seconds, which all processes share and no clock moves.
             record["stopping"] = time.monotonic()
             with contextlib.suppress(psutil.NoSuchProcess):
-                process_of(record).terminate()
+                processes.process_of(record).terminate()
             # Should this app end first, whoever looks at the jobs next does it.
-            timer = threading.Timer(stop_seconds(record), advance)
+            timer = threading.Timer(processes.stop_seconds(record), advance)
             timer.daemon = True
             timer.start()
 
@@ -364,10 +226,10 @@ def stop_all() -> int:
 
     Those that wait come first: no place that becomes free is to start one.
     """
-    going = [record for record in records() if state_of(record) in ACTIVE]
-    for record in sorted(going, key=lambda record: state_of(record) != "waiting"):
+    going = [record for record in records.every() if processes.state_of(record) in processes.ACTIVE]
+    for record in sorted(going, key=lambda record: processes.state_of(record) != "waiting"):
         stop(record["id"])
-    while any(process_of(record) for record in records()):
+    while any(processes.process_of(record) for record in records.every()):
         advance()
         time.sleep(0.2)
     return len(going)
@@ -384,9 +246,9 @@ def resume(job: str, token: str | None = None) -> None:
         HubError: when it trains elsewhere and there is no token.
     """
     check_allowed()
-    with changing(job) as record:
-        state = state_of(record)
-        if state in ACTIVE:
+    with records.changing(job) as record:
+        state = processes.state_of(record)
+        if state in processes.ACTIVE:
             raise RunError("error.job.active")
         if state == "finished":
             raise RunError("error.job.finished")
@@ -394,7 +256,7 @@ def resume(job: str, token: str | None = None) -> None:
             raise HubError("error.remote.sign_in")
         for key in ("process", "stopping", "ended"):
             record.pop(key, None)
-        record["ticket"] = next_ticket()
+        record["ticket"] = records.next_ticket()
         take_up(record, token)
     advance()
 
@@ -407,8 +269,8 @@ def repeat(job: str, base: str, settings: dict[str, Any], place: Place | None = 
         HubError: as :func:`start`.
         DataError: when a classifier is to learn pictures without classes.
     """
-    record = read(job)
-    pictures = folder_of(job) / "pictures"
+    record = records.read(job)
+    pictures = records.folder_of(job) / "pictures"
     copies = sorted(pictures.rglob("*.jpg"), key=lambda copy: copy.name)
     # A generator's pictures lie in no class.
     classes = ["" if copy.parent == pictures else copy.parent.name for copy in copies]
@@ -424,9 +286,9 @@ def rename(job: str, title: str) -> None:
     title = check_settings({"name": title})["name"].strip()
     if not title:
         raise RunError("error.job.no_name")
-    with changing(job) as record:
+    with records.changing(job) as record:
         record["title"] = title
-    checkpoint = checkpoint_of(folder_of(job))
+    checkpoint = checkpoint_of(records.folder_of(job))
     if checkpoint:
         entitle(checkpoint, title, record["pictures"])
 
@@ -437,12 +299,12 @@ def delete(job: str) -> None:
     Raises:
         RunError: when there is no such job, or it is training.
     """
-    with locked():
-        if state_of(read(job)) in ("running", "stopping"):
+    with records.locked():
+        if processes.state_of(records.read(job)) in ("running", "stopping"):
             raise RunError("error.job.delete_active")
         # First out of everyone's sight, in one move.
-        gone = runs_folder() / f"{DELETING}{job}"
-        folder_of(job).rename(gone)
+        gone = runs_folder() / f"{records.DELETING}{job}"
+        records.folder_of(job).rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -452,29 +314,30 @@ def promote(job: str, step: int) -> None:
     Raises:
         RunError: when there is no such job or snapshot, or the job is going on: it would overwrite the choice.
     """
-    record = read(job)
-    if state_of(record) in ACTIVE:
+    record = records.read(job)
+    if processes.state_of(record) in processes.ACTIVE:
         raise RunError("error.job.promote_active")
-    promote_snapshot(folder_of(job), record["title"], record["pictures"], step)
+    promote_snapshot(records.folder_of(job), record["title"], record["pictures"], step)
 
 
 def mark_published(job: str) -> None:
     """Note that a job's model has been published."""
-    with changing(job) as record:
+    with records.changing(job) as record:
         record["published"] = True
 
 
-def status(job: str, language: str = "en") -> Status:
+def status(job: str, language: str = "en") -> progress.Status:
     """How a job stands. Raises RunError when there is no such job."""
     advance()
-    return describe(read(job), language)
+    return progress.describe(records.read(job), language)
 
 
-def list_jobs(owner: str | None = None, language: str = "en") -> list[Status]:
+def list_jobs(owner: str | None = None, language: str = "en") -> list[progress.Status]:
     """The jobs of ``owner``, newest first; all there are for None."""
     advance()
-    mine = [record for record in records() if owner is None or record["owner"] == owner]
-    return [describe(record, language) for record in sorted(mine, key=lambda record: record["created"], reverse=True)]
+    mine = [record for record in records.every() if owner is None or record["owner"] == owner]
+    mine.sort(key=lambda record: record["created"], reverse=True)
+    return [progress.describe(record, language) for record in mine]
 
 
 def check_allowed() -> None:
@@ -490,15 +353,16 @@ def advance(without_token: bool = True) -> None:
         without_token: whether that includes a job whose token this process has not got. A worker leaves it to the app,
             which may have it.
     """
-    if not any(state_of(record) in ("waiting", "stopping") for record in records()):
+    if not any(processes.state_of(record) in ("waiting", "stopping") for record in records.every()):
         return
-    with locked():
-        everything = records()
-        states = {record["id"]: state_of(record) for record in everything}
+    with records.locked():
+        everything = records.every()
+        states = {record["id"]: processes.state_of(record) for record in everything}
         for record in everything:
-            if states[record["id"]] == "stopping" and time.monotonic() - record["stopping"] > stop_seconds(record):
+            patience = processes.stop_seconds(record)
+            if states[record["id"]] == "stopping" and time.monotonic() - record["stopping"] > patience:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    process_of(record).kill()
+                    processes.process_of(record).kill()
         slots = run_slots() if training_allowed() else 0
         here = [record for record in everything if "remote" not in record]
         busy = sum(states[record["id"]] in ("running", "stopping") for record in here)
@@ -507,7 +371,7 @@ def advance(without_token: bool = True) -> None:
             waiting = [record for record in waiting if "push" not in record or token_of(record)]
         for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, slots - busy)]:
             record["process"] = spawn(record["id"])
-            write(record)
+            records.write(record)
 
 
 def watch(seconds: float = 5) -> None:
@@ -529,7 +393,7 @@ def take_up(record: dict[str, Any], token: str | None) -> None:
         _tokens[record["id"]] = token
     if "remote" in record:
         record["process"] = spawn(record["id"])
-        write(record)
+        records.write(record)
 
 
 def token_of(record: dict[str, Any]) -> str | None:
@@ -537,15 +401,10 @@ def token_of(record: dict[str, Any]) -> str | None:
     return usable(_tokens.get(record["id"])) if "remote" in record or "push" in record else None
 
 
-def stop_seconds(record: dict[str, Any]) -> float:
-    """How long a job may take to stop: one that trains elsewhere has to ask the Hub, and to bring its result home."""
-    return 3 * STOP_SECONDS + hub_patience() if "remote" in record else STOP_SECONDS
-
-
 def spawn(job: str) -> dict[str, Any]:
     """Start the worker of a job, detached; returns its process id and start time."""
-    folder = folder_of(job)
-    token = token_of(read(job)) or ""
+    folder = records.folder_of(job)
+    token = token_of(records.read(job)) or ""
     environment = {
         **os.environ,
         "CANTING_RUNS": str(runs_folder()),
@@ -573,164 +432,12 @@ def spawn(job: str) -> dict[str, Any]:
         process.stdin.write(token.encode())
     # So that no zombie stays behind while this app lives.
     threading.Thread(target=process.wait, daemon=True).start()
-    return identity(process.pid) or {"pid": process.pid, "began": 0.0}
-
-
-def identity(pid: int) -> dict[str, Any] | None:
-    """A process id with its start in seconds since the machine's, None when there is no such process."""
-    try:
-        return {"pid": pid, "began": since_boot(psutil.Process(pid))}
-    except psutil.Error:
-        return None
-
-
-def since_boot(process: psutil.Process) -> float:
-    """When a process began. Not by the clock: set to another hour, it moves the start of every process with it."""
-    return process.create_time() - psutil.boot_time()
-
-
-def process_of(record: dict[str, Any]) -> psutil.Process | None:
-    """The living process of a job. One that merely has the same id is told by its start time and command."""
-    recorded = record.get("process")
-    if not recorded:
-        return None
-    try:
-        process = psutil.Process(recorded["pid"])
-        # The time of the machine's start, which the two are counted from, is given in whole seconds.
-        same = abs(since_boot(process) - recorded["began"]) < 2
-        if same and process.status() != psutil.STATUS_ZOMBIE and any(record["id"] in a for a in process.cmdline()):
-            return process
-    except psutil.Error:
-        pass
-    return None
-
-
-def state_of(record: dict[str, Any]) -> str:
-    """waiting, running, stopping, stopped, finished or failed."""
-    if "ended" in record:
-        return record["ended"]["how"]
-    if "process" not in record:
-        return "waiting"
-    stopping = "stopping" in record
-    if process_of(record):
-        return "stopping" if stopping else "running"
-    # A job on the Hub that nobody could cancel goes on, whatever was wanted.
-    return "stopped" if stopping and "job" not in record.get("remote", {}) else "failed"
-
-
-# Records --------------------------------------------------------------------------------------------------------
-
-
-def own(owner: str, job: str | None) -> str:
-    """A job's id. Raises RunError when it is nobody's, or somebody else's than ``owner``'s."""
-    if not owner or read(job)["owner"] != owner:
-        raise RunError("error.job.unknown")
-    return job
-
-
-def folder_of(job: str) -> Path:
-    """The run directory of a job id. Raises RunError for what is no id, or no job's."""
-    folder = runs_folder() / str(job)
-    if not re.fullmatch("[0-9a-f]{24}", str(job)) or not (folder / "job.json").is_file():
-        raise RunError("error.job.unknown")
-    return folder
-
-
-def read(job: str) -> dict[str, Any]:
-    """A job's record. Raises RunError when there is none that can be read."""
-    try:
-        return json.loads((folder_of(job) / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError("error.job.unknown") from error
-
-
-def records() -> list[dict[str, Any]]:
-    """Every job's record; folders that are no jobs are passed over."""
-    found = []
-    for path in runs_folder().glob("*/job.json"):
-        with contextlib.suppress(RunError):
-            found.append(read(path.parent.name))
-    return found
-
-
-def write(record: dict[str, Any], folder: Path | None = None) -> None:
-    """Store a record in its job's folder, or in another that is to become it."""
-    with atomic((folder or runs_folder() / record["id"]) / "job.json") as path:
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def next_ticket() -> int:
-    """A place at the end of the queue. Not a time: clocks jump."""
-    return 1 + max((record["ticket"] for record in records()), default=0)
-
-
-@contextlib.contextmanager
-def locked() -> Iterator[None]:
-    """Only one process at a time changes jobs. Raises RunError after ten seconds without a turn."""
-    root = runs_folder()
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(root / ".jobs.lock", timeout=10):
-            yield
-    except Timeout as error:
-        raise RunError("error.job.busy") from error
-
-
-@contextlib.contextmanager
-def changing(job: str) -> Iterator[dict[str, Any]]:
-    """A job's record, written back on leaving without an error."""
-    with locked():
-        record = read(job)
-        yield record
-        write(record)
-
-
-# Reports --------------------------------------------------------------------------------------------------------
-
-
-def describe(record: dict[str, Any], language: str = "en") -> Status:
-    """A record and what lies in its run directory, as a :class:`Status`."""
-    folder = runs_folder() / record["id"]
-    run = Run(folder)
-    lines = run.metrics()
-    state = state_of(record)
-    speed, left = None, None
-    recent = lines[-10:]
-    if state == "running" and len(recent) > 1 and recent[-1]["seconds"] > recent[0]["seconds"]:
-        seconds = recent[-1]["seconds"] - recent[0]["seconds"]
-        speed = (recent[-1]["images"] - recent[0]["images"]) / seconds
-        left = (record["steps"] - recent[-1]["step"]) * seconds / (recent[-1]["step"] - recent[0]["step"])
-    return Status(
-        id=record["id"],
-        title=record["title"],
-        base=record["base"],
-        kind=kind_of(record),
-        state=state,
-        step=int(lines[-1]["step"]) if lines else 0,
-        steps=record["steps"],
-        pictures=record["pictures"],
-        created=record["created"],
-        seconds=lines[-1]["seconds"] if lines else 0.0,
-        images_per_second=speed,
-        ahead=ahead_of(record) if state == "waiting" else 0,
-        memory=memory_of(record) if state == "running" else None,
-        published="published" in record,
-        place=record.get("remote", {}).get("flavor", ""),
-        note=note_of(record, folder, language),
-        seconds_left=left,
-        reason=reason_of(record, folder, language) if state == "failed" else "",
-        checkpoint=checkpoint_of(folder),
-    )
-
-
-def kind_of(record: dict[str, Any]) -> str:
-    """What a job makes, a generator or a classifier."""
-    return record.get("kind", "generator")
+    return processes.identity(process.pid) or {"pid": process.pid, "began": 0.0}
 
 
 def own_models(owner: str) -> list[catalog.Entry]:
     """The models that the owner's jobs have made, newest first, each under a name of its own (see ``gan.own``)."""
-    mine = sorted((one for one in records() if owner and one["owner"] == owner), key=lambda one: -one["created"])
+    mine = sorted((one for one in records.every() if owner and one["owner"] == owner), key=lambda one: -one["created"])
     found = []
     for record in mine:
         folder = checkpoint_of(runs_folder() / record["id"])
@@ -740,50 +447,3 @@ def own_models(owner: str) -> list[catalog.Entry]:
                 name = f"mine-{record['id'][:8]}"
                 found.append(dataclasses.replace(catalog.entry(folder), name=name, title=record["title"]))
     return found
-
-
-def ahead_of(record: dict[str, Any]) -> int:
-    """How many jobs train or wait before this one."""
-    states = [(one["ticket"], state_of(one)) for one in records() if "remote" not in one]
-    return sum(state != "waiting" or ticket < record["ticket"] for ticket, state in states if state in ACTIVE)
-
-
-def memory_of(record: dict[str, Any]) -> int | None:
-    """Bytes that a job's process holds in memory; None when it is gone."""
-    process = process_of(record)
-    try:
-        return process.memory_info().rss if process else None
-    except psutil.Error:
-        return None
-
-
-def reason_of(record: dict[str, Any], folder: Path, language: str = "en") -> str:
-    """Why a job failed: the error's sentence where it had one, else the last lines of its log."""
-    known = record.get("ended", {}).get("reason")
-    if known:
-        return known.get(language[:2].lower(), known["en"])
-    died = [] if "ended" in record else [say("train.died_remote" if "remote" in record else "train.died", language)]
-    return "\n".join([*died, *last_lines(folder)])
-
-
-def note_of(record: dict[str, Any], folder: Path, language: str = "en") -> str:
-    """What there is to say of a job's dealings with the Hub."""
-    if "remote" in record and state_of(record) in ACTIVE:
-        return "".join(last_lines(folder)[-1:])
-    note = record.get("push", {}).get("note", {})
-    return note.get(language[:2].lower(), note.get("en", ""))
-
-
-def last_lines(folder: Path) -> list[str]:
-    """The last lines of a job's log."""
-    try:
-        with (folder / "log.txt").open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 8000))
-            return log.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
-    except OSError:
-        return []
-
-
-def in_all_languages(error: CantingError) -> dict[str, str]:
-    """An error's sentence by language, as it is kept for whoever looks later."""
-    return {code: error.say(code) for code in LANGUAGES}

@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ from training.diffaug import diff_augment
 from training.discrepancy import FeatureMemory
 from training.ema import Ema
 from training.losses import LOSSES, discriminator_loss, generator_loss, gradient_penalty
+from training.nearness import Nearness
 from training.projected import ProjectedDiscriminator
 from training.recipes import GanRecipe
 from training.runs import Run
@@ -321,8 +323,8 @@ class GanTrainer:
             self.beginning = copy.deepcopy(self.state())
         self.restore()
         begun = time.monotonic() - self.seconds
-        if self.step == 0:
-            self.save_samples()
+        # Drawn after the first step: whoever started the run waits for a sign that it goes.
+        untrained = copy.deepcopy(self.ema.average) if self.step == 0 else None
         while self.step < recipe.steps:
             try:
                 values = self.train_step()
@@ -335,17 +337,23 @@ class GanTrainer:
                 continue
             self.seconds = time.monotonic() - begun
             if self.accelerator.is_main_process:
-                scores = {}
+                scores, pictures = {}, None
                 if recipe.score_every and self.step % recipe.score_every == 0:
                     scores = self.score()
                     begun = time.monotonic() - self.seconds
+                if self.step % recipe.snapshot_every == 0 or last or scores:
+                    pictures = self.samples()
+                    scores["distance"] = self.nearness(pictures)
                 # The first ones singly: whoever watches wants to see soon that it goes.
                 if self.step % 10 == 0 or self.step < 10 or last or scores:
                     images = self.step * self.pictures_per_step
                     rounded = {name: round(value, 5) for name, value in {**values, **scores}.items()}
                     self.run.add_metrics(step=self.step, seconds=round(self.seconds, 1), images=images, **rounded)
-                if self.step % recipe.snapshot_every == 0 or last or scores:
-                    self.snapshot()
+                if untrained:
+                    self.save_samples(0, self.samples(untrained))
+                    untrained = None
+                if pictures is not None:
+                    self.snapshot(pictures)
                 if saves:
                     self.save()
             if on_step:
@@ -355,7 +363,7 @@ class GanTrainer:
                     if self.accelerator.is_main_process and self.finite():
                         # The state first: whoever stopped the run may not wait for the rest.
                         self.save()
-                        self.snapshot()
+                        self.snapshot(self.samples())
                     return
 
     def finite(self) -> bool:
@@ -376,7 +384,7 @@ class GanTrainer:
             self.save()
         if count > MOST_ROLLBACKS:
             if self.accelerator.is_main_process:
-                self.snapshot()
+                self.snapshot(self.samples())
             raise RunError("error.run.diverged", step=failed, kept=self.step, times=MOST_ROLLBACKS)
         logging.warning(
             "No number at step %d: back to step %d with %g of the rates", failed, self.step, SMALLER**self.rollbacks
@@ -388,31 +396,40 @@ class GanTrainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate * SMALLER**self.rollbacks
 
-    def snapshot(self) -> None:
-        """Keep the averaged generator and the discriminators of this step, and a grid of pictures."""
-        self.save_samples()
+    def snapshot(self, pictures: Tensor) -> None:
+        """Keep the averaged generator and the discriminators of this step, and a grid of the generator's pictures."""
+        self.save_samples(self.step, pictures)
         self.run.save_snapshot(self.step, plain_weights(self.ema.average), plain_weights(self.discriminators))
 
-    def save_samples(self) -> None:
-        """A grid of the same latents each time, under ``samples/``."""
-        grid = make_grid(self.draw(SAMPLE_COUNT, 3), nrow=6, padding=2)
-        with atomic(self.run.folder / "samples" / f"step-{self.step:06d}.png") as path:
+    def samples(self, generator: nn.Module | None = None) -> Tensor:
+        """What ``generator``, else the averaged one, makes of the same latents each time."""
+        return self.draw(SAMPLE_COUNT, 3, generator or self.ema.average)
+
+    @cached_property
+    def nearness(self) -> Nearness:
+        """Tells how far pictures are from the training's."""
+        return Nearness(self.data, self.recipe.resolution)
+
+    def save_samples(self, step: int, pictures: Tensor) -> None:
+        """A grid of pictures under ``samples/``."""
+        grid = make_grid(pictures, nrow=6, padding=2)
+        with atomic(self.run.folder / "samples" / f"step-{step:06d}.png") as path:
             to_pil_image(grid).save(path, "PNG")
 
     @torch.inference_mode()
-    def draw(self, count: int, stream: int) -> Tensor:
-        """Pictures in [0, 1] of the averaged generator on the CPU, from the same latents and labels each time.
+    def draw(self, count: int, stream: int, generator: nn.Module) -> Tensor:
+        """Pictures in [0, 1] of ``generator`` on the CPU, from the same latents and labels each time.
 
         ``stream`` tells one purpose's latents from another's.
         """
-        draw = torch.Generator().manual_seed(mix(self.recipe.seed, stream))
-        latents = torch.randn(count, self.generator.latent_size, generator=draw)
+        source = torch.Generator().manual_seed(mix(self.recipe.seed, stream))
+        latents = torch.randn(count, self.generator.latent_size, generator=source)
         labels = torch.arange(count) % self.generator.classes if self.generator.classes else None
         # Noise that the network draws itself. The next step seeds anew.
         torch.manual_seed(mix(self.recipe.seed, stream + 1))
         pictures = torch.cat(
             [
-                self.ema.average(
+                generator(
                     latents[i : i + 12].to(self.device),
                     None if labels is None else labels[i : i + 12].to(self.device),
                     **({"side": self.side} if self.side < self.recipe.resolution else {}),
@@ -431,7 +448,7 @@ class GanTrainer:
         from training.metrics import features, generator_figures, reference_features
 
         count = self.recipe.score_samples
-        fake = self.draw(count, 5).mul(255).round().to(torch.uint8)
+        fake = self.draw(count, 5, self.ema.average).mul(255).round().to(torch.uint8)
         real = reference_features(spread(self.data, count), fake.shape[-1])
         figures = generator_figures(features([fake]), real)
         return {name: figures[name] for name in ("fid", "kid")}

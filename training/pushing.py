@@ -14,7 +14,7 @@ from gan import hub
 from gan.card import write_card
 from gan.errors import CantingError
 from gan.texts import LANGUAGES
-from training import jobs
+from training import progress, records
 from training.promote import promote
 
 # What a run's own repository holds of it. The state is what another machine goes on from; it need not come back.
@@ -98,8 +98,8 @@ def push_model(job: str, token: str) -> hub.Published:
         HubError: whatever goes wrong on the way.
         RunError: before there is a snapshot.
     """
-    record = jobs.read(job)
-    checkpoint = promote(jobs.folder_of(job), record["title"], record["pictures"])
+    record = records.read(job)
+    checkpoint = promote(records.folder_of(job), record["title"], record["pictures"])
     # The card's title is the run's name, which came after the card.
     write_card(checkpoint)
     return hub.push(
@@ -115,9 +115,9 @@ def repository_of(job: str, token: str) -> str:
 def note_push(job: str, made: hub.Published | CantingError) -> None:
     """Print what came of a job's push, and keep it for whoever looks at the job."""
     if isinstance(made, CantingError):
-        said = jobs.in_all_languages(made)
+        said = progress.in_all_languages(made)
     else:
-        said = {code: hub.summary(newest(jobs.folder_of(job)), made, code) for code in LANGUAGES}
+        said = {code: hub.summary(newest(records.folder_of(job)), made, code) for code in LANGUAGES}
     print(said["en"], flush=True)
-    with jobs.changing(job) as record:
+    with records.changing(job) as record:
         record["push"] = {"note": said}

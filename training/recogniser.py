@@ -16,7 +16,7 @@ from gan.device import on_gpu
 from gan.tabs.answer import card
 from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, motif, t, unopened
 from gan.texts import say
-from training import jobs
+from training import jobs, progress, records
 from training.runs import Run
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def recognise(owner: str, run: str | None, photo: str | None, language: str = "e
     """
     if not photo:
         return ""
-    status = jobs.status(jobs.own(owner, run))
+    status = jobs.status(records.own(owner, run))
     if status.checkpoint is None:
         raise jobs.RunError("error.job.no_model")
     return card(ask(status.checkpoint, photo), language)
@@ -46,7 +46,7 @@ def ask(folder: Path, photo: str) -> Answer:
     return own.load(folder).classify(Path(photo))
 
 
-def report(status: jobs.Status, language: str = "en") -> str:
+def report(status: progress.Status, language: str = "en") -> str:
     """What a run's classifier is worth on pictures that it had not seen, in words, as HTML."""
     if status.checkpoint is None:
         return ""
@@ -91,12 +91,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}\u00a0%"
 
 
-def lines(status: jobs.Status) -> list[dict[str, float]]:
+def lines(status: progress.Status) -> list[dict[str, float]]:
     """Step and loss, and once it is measured the loss on what was held back, as far as the run has come."""
     if status.checkpoint and figures_of(status.checkpoint):
         with (status.checkpoint / "history.csv").open(newline="") as file:
             return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-    return Run(jobs.folder_of(status.id)).metrics()
+    return Run(records.folder_of(status.id)).metrics()
 
 
 def section(owner: gr.BrowserState, runs: gr.Radio) -> tuple[gr.HTML, gr.Column]:

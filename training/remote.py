@@ -34,7 +34,7 @@ from gan.errors import HubError, RunError
 from gan.files import atomic
 from gan.hub_client import REFUSALS, clean, talking, unanswered, waiting
 from gan.settings import ROOT
-from training import jobs
+from training import progress, records
 from training.promote import promote
 from training.pushing import RESULTS, repository_of
 from training.runs import Run
@@ -90,19 +90,19 @@ def oversee(folder: Path, token: str, told: threading.Event) -> str:
     """
     if not token:
         raise HubError("error.remote.sign_in")
-    if "job" not in jobs.read(folder.name)["remote"]:
+    if "job" not in records.read(folder.name)["remote"]:
         send(folder, token, told)
-    remote = jobs.read(folder.name)["remote"]
+    remote = records.read(folder.name)["remote"]
     if "job" not in remote:
         return "stopped"
     info = watch(folder, remote, token, told)
     # From here on there is nothing to go on watching: whoever resumes the run gets another job.
     note(folder.name, job=None)
-    record, run = jobs.read(folder.name), Run(folder)
+    record, run = records.read(folder.name), Run(folder)
     if run.snapshots():
         promote(folder, record["title"], record["pictures"])
     if info.status.stage == "ERROR" and not told.is_set():
-        said = [line.partition(" | ")[2] for line in jobs.last_lines(folder) if line.startswith(prefix(remote))]
+        said = [line.partition(" | ")[2] for line in progress.last_lines(folder) if line.startswith(prefix(remote))]
         lines = " / ".join(line for line in said[-LAST_LINES:] if line.strip())
         message = clean(info.status.message or "", token)
         raise RunError("error.remote.failed", url=info.url, message=message or "-", lines=lines or "-")
@@ -116,7 +116,7 @@ def oversee(folder: Path, token: str, told: threading.Event) -> str:
 def send(folder: Path, token: str, told: threading.Event) -> None:
     """Put all that the run needs into its repository, and start a job that carries it on."""
     job = folder.name
-    remote = jobs.read(job)["remote"]
+    remote = records.read(job)["remote"]
     repository = repository_of(job, token)
     print(f"Sending code and pictures to {repository}.", flush=True)
     made = hub.publish(
@@ -263,7 +263,7 @@ def tidy(line: str, token: str) -> str:
 
 def note(job: str, /, **facts: str | None) -> None:
     """Keep what is known of a run's job on the Hub; None forgets it."""
-    with jobs.changing(job) as record:
+    with records.changing(job) as record:
         known = {**record["remote"], **facts}
         record["remote"] = {key: value for key, value in known.items() if value is not None}
 

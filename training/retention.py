@@ -13,6 +13,7 @@ from typing import Any
 
 from gan.errors import RunError
 from gan.settings import keep_days, most_gigabytes, most_runs, runs_folder
+from training import processes, records
 
 # What a drop, a start or a deletion leaves behind when it is killed.
 LEFTOVER_HOURS = 24
@@ -29,9 +30,7 @@ def make_room(owner: str) -> None:
     Raises:
         RunError: when the runs that may not be deleted are too many already; nothing is deleted then.
     """
-    from training import jobs
-
-    mine = sorted((one for one in jobs.records() if one["owner"] == owner), key=lambda one: one["created"])
+    mine = sorted((one for one in records.every() if one["owner"] == owner), key=lambda one: one["created"])
     free = [one for one in mine if may_go(one)]
     sizes = {one["id"]: size(runs_folder() / one["id"]) for one in mine} if most_gigabytes() else {}
     count, room = len(mine), most_gigabytes() * 1e9 - sum(sizes.values())
@@ -50,7 +49,7 @@ def make_room(owner: str) -> None:
 def sweep() -> None:
     """Delete runs and baskets that have lain for longer than the days allowed, and leftovers; at most every ten
     minutes."""
-    from training import basket, jobs
+    from training import basket
 
     global _last_sweep
     if _last_sweep and time.monotonic() - _last_sweep < SWEEP_SECONDS:
@@ -58,13 +57,13 @@ def sweep() -> None:
     _last_sweep = time.monotonic()
     if keep_days():
         limit = 86400 * keep_days()
-        for one in jobs.records():
+        for one in records.every():
             if may_go(one) and age(runs_folder() / one["id"]) > limit:
                 remove(one["id"])
         for folder in (runs_folder() / basket.FOLDER).glob("*[!k]"):
             if age(folder) > limit:
                 shutil.rmtree(folder, ignore_errors=True)
-    for prefix in (jobs.MAKING, jobs.DELETING):
+    for prefix in (records.MAKING, records.DELETING):
         for folder in runs_folder().glob(f"{prefix}*"):
             if age(folder) > 3600 * LEFTOVER_HOURS:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -72,9 +71,7 @@ def sweep() -> None:
 
 def may_go(record: dict[str, Any]) -> bool:
     """Whether a run may be deleted without being asked for."""
-    from training import jobs
-
-    return jobs.state_of(record) not in jobs.ACTIVE and not record.get("published")
+    return processes.state_of(record) not in processes.ACTIVE and not record.get("published")
 
 
 def remove(job: str) -> None:

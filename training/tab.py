@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from PIL import Image, ImageOps
 
+from gan import catalog
 from gan import own as own_models
 from gan.checkpoint import read_config
 from gan.device import on_gpu
@@ -22,15 +23,17 @@ from gan.pictures import open_picture
 from gan.settings import keep_days, most_gigabytes, most_runs, runs_last, training_allowed
 from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, request_folder, t, unchecked, whole, whose, write_pngs
 from gan.texts import LANGUAGES, say
-from training import basket, choose, jobs, publish, recogniser, where
+from training import bases, basket, choose, jobs, processes, publish, recogniser, records, where
 from training.choose import uploaded
-from training.jobs import own
+from training.progress import Status
+from training.records import own
 from training.runs import Run
 
 if TYPE_CHECKING:
     import pandas
 
-POLL_SECONDS = 2
+# How often the page looks at a run: that of which nothing has been seen yet, and every other.
+EAGER_SECONDS, CALM_SECONDS = 1, 5
 SHOWN_SIDE = 1200
 TRIAL_COUNT = 8
 CURVE_POINTS = 150
@@ -78,7 +81,7 @@ def list_runs(owner: str = "", request: gr.Request | None = None) -> list[dict[s
     return [public(one) for one in jobs.list_jobs(whose(owner, request))]
 
 
-def public(status: jobs.Status) -> dict[str, Any]:
+def public(status: Status) -> dict[str, Any]:
     """A status as JSON, without this machine's folders."""
     return {**asdict(status), "checkpoint": status.checkpoint is not None}
 
@@ -90,7 +93,8 @@ def opening(owner: str, shown: list, language: str = "en") -> tuple:
     """The tab as it opens: who this is, what can be trained, their pictures not yet trained on, and the runs."""
     owner = owner or secrets.token_hex(16)
     kind = kinds(language)
-    return owner, kind, *turn(owner, kind["value"], language), *view(owner, None, 0, shown, language)
+    usable = gr.update(interactive=True)
+    return owner, kind, usable, usable, *turn(owner, kind["value"], language), *view(owner, None, 0, shown, language)
 
 
 def turn(owner: str, kind: str, language: str = "en") -> tuple:
@@ -114,7 +118,7 @@ def begin(
     """
     jobs.check_allowed()
     place = where.chosen(flavor, timeout, push, token, request)
-    kind, classes = jobs.base_entry(base).kind, []
+    kind, classes = bases.entry(base).kind, []
     if kind == "classifier":
         copies, classes = basket.kept_classes(owner, left_out or [])
     else:
@@ -126,7 +130,7 @@ def begin(
 
 def chosen_settings(base: str, steps: int, name: str | None) -> dict[str, Any]:
     """The settings that the page offers for a base: how long a classifier trains is its recipe's affair."""
-    return {"steps": steps if jobs.base_entry(base).kind == "generator" else None, "name": name or ""}
+    return {"steps": steps if bases.entry(base).kind == "generator" else None, "name": name or ""}
 
 
 def halt(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
@@ -167,7 +171,7 @@ def delete(owner: str, run: str | None, shown: list, language: str = "en") -> tu
 
 def promote(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
     """The moment on view is to be the run's model. Raises RunError where nothing was kept of it."""
-    grids = sample_files(jobs.folder_of(own(owner, run)))
+    grids = sample_files(records.folder_of(own(owner, run)))
     step = step_of(grids[min(max(0, whole(at)), len(grids) - 1)]) if grids else 0
     jobs.promote(run, step)
     gr.Info(say("train.promoted", language, step=step), duration=5)
@@ -192,18 +196,18 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             *[hidden] * 2,
             # A classifier's run that has gone had none to show.
             gr.skip() if shown[0] is None else gr.update(visible=True),
-            *[hidden] * 7,
+            *[hidden] * 8,
             gr.Timer(active=False),
             shown,
         )
     now = next((one for one in mine if one.id == run), mine[0])
-    folder = Path(jobs.folder_of(now.id))
+    folder = Path(records.folder_of(now.id))
     generator = now.kind == "generator"
     grids, lines = sample_files(folder), Run(folder).metrics() if generator else recogniser.lines(now)
     # A line that has grown longer is news, too: what was held back is measured at the end.
     news = sum(map(len, lines))
     same = shown[0] == now.id
-    picture = moment = curve = gr.skip()
+    picture = moment = curve = way = gr.skip()
     if not same or shown[1] != len(grids):
         # Whoever has slid back to an earlier moment stays there.
         following = not same or whole(at) >= shown[1] - 1
@@ -223,6 +227,14 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             color_title=say("train.network" if generator else "train.pictures_kind", language),
             visible=len(lines) > 1,
         )
+        points = quality(lines)
+        way = gr.LinePlot(
+            value=points,
+            title=say("train.distance" if generator else "train.held_accuracy", language),
+            x_title=say("train.step", language),
+            y_title=" ",
+            visible=len(points) > 1,
+        )
     return (
         gr.update(choices=[(label(one, language), one.id) for one in mine], value=now.id, visible=True),
         progress(now, language),
@@ -231,19 +243,25 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
         picture,
         moment,
         curve,
+        way,
         gr.update(visible=generator and now.checkpoint is not None),
-        gr.update(visible=len(grids) > 1 and now.state not in jobs.ACTIVE),
+        gr.update(visible=len(grids) > 1 and now.state not in processes.ACTIVE),
         gr.update(visible=True),
         gr.update(value="" if generator else recogniser.report(now, language), visible=not generator),
         gr.update(visible=not generator and now.checkpoint is not None),
-        gr.Timer(active=any(one.state in jobs.ACTIVE for one in mine)),
+        gr.Timer(pace(now), active=any(one.state in processes.ACTIVE for one in mine)),
         [now.id, len(grids), news],
     )
 
 
+def pace(status: Status) -> int:
+    """Seconds until the page looks at a run again: soon while its first figures, or its end, are waited for."""
+    return EAGER_SECONDS if status.state == "stopping" or not status.step else CALM_SECONDS
+
+
 def look_back(owner: str, run: str | None, at: int, language: str = "en") -> dict[str, Any]:
     """The slider was moved: the samples of that moment."""
-    grids = sample_files(jobs.folder_of(own(owner, run)))
+    grids = sample_files(records.folder_of(own(owner, run)))
     return show(grids[min(max(0, whole(at)), len(grids) - 1)], language) if grids else gr.skip()
 
 
@@ -260,7 +278,7 @@ def nearest(owner: str, run: str | None, seed: int, language: str = "en") -> tup
     from training.views import compare
 
     status, pictures = made_by(own(owner, run), seed)
-    files = sorted((jobs.folder_of(run) / "pictures").glob("*.jpg"))
+    files = sorted((records.folder_of(run) / "pictures").glob("*.jpg"))
     matches = compare(pictures, files)
     shown = []
     for i, (path, match) in enumerate(zip(written(status, pictures, whole(seed)), matches, strict=True)):
@@ -274,7 +292,7 @@ def nearest(owner: str, run: str | None, seed: int, language: str = "en") -> tup
     return gr.update(value=shown, visible=True), gr.update(value=verdict, visible=True)
 
 
-def made_by(run: str, seed: int) -> tuple[jobs.Status, list[Image.Image]]:
+def made_by(run: str, seed: int) -> tuple[Status, list[Image.Image]]:
     """How a run stands, and what its model makes of ``seed`` and those that follow."""
     status = jobs.status(run)
     if status.checkpoint is None:
@@ -282,7 +300,7 @@ def made_by(run: str, seed: int) -> tuple[jobs.Status, list[Image.Image]]:
     return status, draw(status.checkpoint, whole(seed))
 
 
-def written(status: jobs.Status, pictures: list[Image.Image], seed: int) -> list[str]:
+def written(status: Status, pictures: list[Image.Image], seed: int) -> list[str]:
     """The pictures as PNG files that know what made them."""
     notes = [{"model": status.title, "seed": seed + i, "truncation": 1.0} for i in range(len(pictures))]
     names = [f"{status.base}-{status.id[:6]}-seed-{seed + i}" for i in range(len(pictures))]
@@ -295,12 +313,12 @@ def draw(folder: Path, seed: int) -> list[Image.Image]:
     return own_models.load(folder).sample(TRIAL_COUNT, seed=seed)
 
 
-def label(status: jobs.Status, language: str) -> str:
+def label(status: Status, language: str) -> str:
     """A run in one line of the list."""
     return f"{status.title} · {say(f'train.state.{status.state}', language)}"
 
 
-def progress(status: jobs.Status, language: str = "en") -> str:
+def progress(status: Status, language: str = "en") -> str:
     """How a run stands, as HTML: a bar, figures, and why it failed."""
     state = say(f"train.state.{status.state}", language)
     parts = [f"<strong>{state}</strong>", say("train.steps_done", language, step=status.step, steps=status.steps)]
@@ -356,6 +374,15 @@ def losses(lines: list[dict[str, float]], language: str = "en") -> pandas.DataFr
     return pandas.DataFrame(rows, columns=["step", "loss", "network"])
 
 
+def quality(lines: list[dict[str, float]]) -> pandas.DataFrame:
+    """By step, how far a generator's pictures are from those it learns from, or how often a classifier is right on what
+    was held back."""
+    import pandas
+
+    rows = [(line["step"], line[key]) for line in lines for key in ("distance", "held_accuracy") if key in line]
+    return pandas.DataFrame(rows, columns=["step", "quality"])
+
+
 def sample_files(folder: Path) -> list[Path]:
     """A run's grids of samples, oldest first."""
     return sorted((folder / "samples").glob("step-*.png"))
@@ -384,7 +411,7 @@ def light_copy(path: Path) -> str:
 
 def kinds(language: str = "en") -> dict[str, Any]:
     """What can be trained here; not to be chosen where there is but one."""
-    found = [kind for kind, some in (("generator", jobs.bases()), ("classifier", jobs.classifier_bases())) if some]
+    found = [kind for kind, some in (("generator", bases.generators()), ("classifier", bases.classifiers())) if some]
     choices = [(say(f"train.kind.{kind}", language), kind) for kind in found]
     value = found[0] if found else "generator"
     return gr.update(choices=choices, value=value, visible=len(found) > 1, interactive=True)
@@ -393,10 +420,10 @@ def kinds(language: str = "en") -> dict[str, Any]:
 def base_choices(kind: str = "generator", language: str = "en") -> dict[str, Any]:
     """The models to start from: generators, batik first; of classifiers one of each network, as only that stays."""
     if kind == "generator":
-        found = sorted(jobs.bases(), key=lambda one: (not one.name.startswith("batik"), one.name))
+        found = catalog.best_first(bases.generators())
         choices = [(one.title, one.name) for one in found]
     else:
-        found = sorted(jobs.classifier_bases(), key=lambda one: len(one.classes))
+        found = sorted(bases.classifiers(), key=lambda one: len(one.classes))
         networks = {read_config(one.folder)["network"]: one for one in found}
         choices = [(say(f"train.base.{network}", language), one.name) for network, one in sorted(networks.items())]
     return gr.update(choices=choices, value=choices[0][1] if choices else None)
@@ -431,34 +458,33 @@ def build(owner: gr.BrowserState) -> None:
         gr.Markdown(t("error.job.off"), elem_id="train-off")
         return
     first, either = base_choices(), kinds()
-    entry = next((one for one in jobs.bases() if one.name == first["value"]), None)
+    entry = next((one for one in bases.generators() if one.name == first["value"]), None)
     # What this page has been sent: run, number of samples, number of metrics lines.
     shown = gr.State([None, 0, 0])
-    timer = gr.Timer(POLL_SECONDS, active=False)
+    timer = gr.Timer(CALM_SECONDS, active=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             kind = unchecked(
-                # What is chosen before the page has opened would be lost.
                 gr.Radio(
                     either["choices"], value=either["value"], label=t("train.kind"), visible=either["visible"],
                     interactive=False, elem_id="train-kind",
                 )
             )  # fmt: skip
             intro = gr.Markdown(t("train.intro.generator"), elem_id="train-intro", elem_classes="quiet")
-            leave, chosen, look = choose.section(owner, kind)
+            pictures, leave, chosen, look = choose.section(owner, kind)
             base = unchecked(
                 gr.Radio(first["choices"], value=first["value"], label=t("train.base"), elem_id="train-base")
             )
             steps = unchecked(
                 gr.Slider(
-                    50, 5000, jobs.DEFAULT_STEPS, step=50, label=t("train.steps"), info=t("train.steps_info"),
+                    50, 5000, bases.DEFAULT_STEPS, step=50, label=t("train.steps"), info=t("train.steps_info"),
                     elem_id="train-steps",
                 )
             )  # fmt: skip
             with gr.Accordion(t("train.more"), open=False):
                 name = gr.Textbox(label=t("train.name"), max_lines=1, elem_id="train-name")
                 place = where.section()
-            start = gr.Button(t("train.start"), variant="primary", elem_id="train-start")
+            start = gr.Button(t("train.start"), variant="primary", interactive=False, elem_id="train-start")
             told = gr.Markdown(terms(), elem_id="train-terms", elem_classes="quiet")
         with gr.Column(scale=3, min_width=320):
             runs = unchecked(gr.Radio([], label=t("train.runs"), visible=False, elem_id="train-runs"))
@@ -496,6 +522,10 @@ def build(owner: gr.BrowserState) -> None:
                 },
                 elem_id="train-curve",
             )  # fmt: skip
+            way = gr.LinePlot(
+                quality([]), x="step", y="quality", label=t("train.quality"), show_label=False, height=220,
+                visible=False, elem_id="train-quality",
+            )  # fmt: skip
             publish.section(owner, runs)
             with gr.Accordion(t("train.manage"), open=False, visible=False, elem_id="train-manage") as manage:
                 with gr.Row():
@@ -507,11 +537,12 @@ def build(owner: gr.BrowserState) -> None:
                 away = gr.Button(t("train.delete"), size="sm", elem_id="train-delete")
                 sure = gr.Button(t("train.delete_sure"), size="sm", variant="stop", visible=False, elem_id="train-sure")
 
-    parts = [runs, state, stop, resume, samples, moment, curve, trial, take, manage, figures, test, timer, shown]
+    parts = [runs, state, stop, resume, samples, moment, curve, way, trial, take, manage, figures, test, timer, shown]
     now = [owner, runs, moment, shown]
     page = gr.context.Context.root_block
     turned = [intro, base, steps, *chosen]
-    page.load(guard(opening), [owner, shown], [owner, kind, *turned, *parts], **HELPER)
+    # Until then nobody knows whose the pictures would be, and what was chosen would be lost.
+    page.load(guard(opening), [owner, shown], [owner, kind, pictures, start, *turned, *parts], **HELPER)
     kind.input(guard(turn), [owner, kind], turned, **HELPER)
     page.load(guard(terms), None, told, **HELPER)
     look.click(guard(choose.preview), [owner, base, leave], chosen[-2:], **PRIVATE, **DRAWING)

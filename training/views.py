@@ -42,10 +42,10 @@ class Match:
 
 def augmented(files: list[Path], base: str) -> list[Image.Image]:
     """The pictures as a fine-tuning of ``base`` will draw them: cut, mirrored, and changed as its recipe says."""
-    from training import jobs
+    from training import bases
     from training.recipes import RECIPES
 
-    entry = jobs.base_entry(base)
+    entry = bases.entry(base)
     recipe = RECIPES[read_config(entry.folder)["recipe"]]
     data = PictureSet([as_tensor(open_picture(file)) for file in files])
     source = torch.Generator().manual_seed(0)

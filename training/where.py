@@ -19,7 +19,7 @@ from training.place import DEFAULT_TIMEOUT, Place, usable
 from training.publish import allowed
 
 if TYPE_CHECKING:
-    from training.jobs import Status
+    from training.progress import Status
 
 # With one GPU at most: a job trains in one process.
 FLAVORS = ("cpu-upgrade", "t4-small", "l4x1", "a10g-small", "a100-large")

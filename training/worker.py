@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from gan import settings
 from gan.errors import HubError, explained
-from training import jobs
+from training import jobs, processes, progress, records
 
 # For one that has ended its training and is on its way out.
 TURN_SECONDS = 30
@@ -38,23 +38,23 @@ def main(folder: Path, token: str = "") -> int:
         print("Another process trains this run.")
         return 1
     job = folder.name
-    with jobs.changing(job) as record:
+    with records.changing(job) as record:
         # Whoever started this process may have been killed before noting it.
-        record["process"] = jobs.identity(os.getpid())
+        record["process"] = processes.identity(os.getpid())
     clear_up(folder)
     try:
-        elsewhere = "remote" in jobs.read(job)
+        elsewhere = "remote" in records.read(job)
         ended: dict[str, Any] = {"how": oversee(folder, token) if elsewhere else train(folder, token)}
     except Exception as error:
         known = explained(error)
-        ended = {"how": "failed", "reason": jobs.in_all_languages(known)} if known else {"how": "failed"}
+        ended = {"how": "failed", "reason": progress.in_all_languages(known)} if known else {"how": "failed"}
         # A log on a full disk takes no more lines.
         with contextlib.suppress(OSError):
             if known is error:
                 print(error)
             else:
                 traceback.print_exc()
-    with jobs.changing(job) as record:
+    with records.changing(job) as record:
         record["ended"] = ended
     jobs.advance(without_token=False)
     return 1 if ended["how"] == "failed" else 0
@@ -109,11 +109,11 @@ def train(folder: Path, token: str) -> str:
 
         on_step()
         trainer.train(on_step)
-        record = jobs.read(folder.name)
+        record = records.read(folder.name)
         promote(folder, record["title"], record["pictures"])
         if trainer.step < trainer.recipe.steps:
             raise Stopped
-        if jobs.kind_of(record) == "classifier":
+        if progress.kind_of(record) == "classifier":
             from training.held_out import measure
 
             measure(folder, on_step)
@@ -128,7 +128,7 @@ def train(folder: Path, token: str) -> str:
 def pushing_of(folder: Path, token: str) -> Any:
     """What pushes the run's snapshots to its owner's repository; None where they did not ask for it, or have gone."""
     job = folder.name
-    if "push" not in jobs.read(job):
+    if "push" not in records.read(job):
         return None
     from training.pushing import Pushing, note_push, push_model
 

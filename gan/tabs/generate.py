@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -143,20 +142,17 @@ def samples(model: str, owner: str = "", language: str = "en") -> Captioned:
     return captioned(model, tiles(entry(model, "generator", owner), COUNT), 0, 1.0, language)
 
 
+def warm_up() -> None:
+    """Load the first generator, and torch with it, so that the first visitor need not wait for it."""
+    for model in generators()[:1]:
+        catalog.load(model.name)
+
+
 def generators(owner: str = "") -> list[catalog.Entry]:
     """The generators to choose from, the visitor's own last; those that draw digits have a tab of their own."""
     found = catalog.entries("generator")
     free = [one for one in found if not one.classes] or found
-    # Batik first: that is what people come for; and the best of them.
-    free.sort(
-        key=lambda one: (
-            not one.name.startswith("batik"),
-            one.name.endswith("-report"),
-            one.metrics.get("fid", math.inf),
-            one.name,
-        )
-    )
-    return [*free, *own.entries(owner, "generator")]
+    return [*catalog.best_first(free), *own.entries(owner, "generator")]
 
 
 def swatch_style(models: list[catalog.Entry]) -> str:

@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from gan.bench import cpu_name
 from tests.browser.conftest import CHROMIUM_FLAGS, DESKTOP, App, serve
-from training import jobs
+from training import jobs, records
 from training.bench import PHOTOS, photo
 from training.runs import Run
 
@@ -90,7 +90,7 @@ def measure(app: App, page: Page, photos: list[Path]) -> list[float]:
     quiet = sixteen(app)
     begun = seconds(start)
     busy = sixteen(app)
-    age(jobs.folder_of(jobs.list_jobs()[0].id))
+    age(records.folder_of(jobs.list_jobs()[0].id))
     page.wait_for_timeout(5000)
     return [audited, begun, busy / quiet, load(app)]
 

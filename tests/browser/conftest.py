@@ -61,7 +61,7 @@ def free_port() -> int:
 @contextmanager
 def serve(folder: Path, **settings: str) -> Iterator[App]:
     """``python app.py`` with its runs and answers in ``folder``, and ``settings`` in its environment."""
-    port = free_port()
+    port = int(settings.get("GRADIO_SERVER_PORT") or free_port())
     environment = os.environ | {
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),

@@ -12,13 +12,29 @@ import psutil
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import App, serve
+from tests.browser.conftest import DESKTOP, App, serve
 from tests.training.conftest import make_cloths, wait_for
+from training.tab import CALM_SECONDS
 
 # Trainings give way to everything else on the machine.
 PATIENCE = 240_000
+
+
+def test_nothing_is_dropped_before_the_page_knows_whose_it_is(workshop: App, chromium: Browser):
+    with chromium.new_context(locale="en-GB", viewport=DESKTOP) as context:
+        page, held = context.new_page(), []
+        page.route("**/queue/join**", lambda route: held.append(route))
+        page.goto(workshop.url)
+        page.get_by_role("tab", name="Train", exact=True).click()
+        start, field = page.locator("#train-start"), page.locator("#train-pictures input[type=file]")
+        expect(start).to_be_disabled()
+        expect(field).to_have_count(0)
+        # The requests held go on.
+        page.unroute("**/queue/join**")
+        expect(start).to_be_enabled()
+        expect(field).to_have_count(1)
 
 
 def hand_in(page: Page, paths: list[Path]) -> None:
@@ -86,10 +102,10 @@ def test_from_upload_to_pictures(workshop: App, visitor: Callable[..., Page], tm
     expect(page.locator("#train-gallery")).to_contain_text("yours, the nearest")
 
     # Nothing runs, so nothing is asked for either.
-    page.wait_for_timeout(3000)
+    page.wait_for_timeout(1500 * CALM_SECONDS)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(4500)
+    page.wait_for_timeout(1500 * CALM_SECONDS)
     assert [url for url in asked if "queue" in url] == []
 
 

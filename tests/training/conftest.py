@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gan.settings import ROOT
-from training import jobs
+from training import jobs, processes, records
 
 # A process that a job's id is written on, that does nothing, and may refuse to be stopped.
 IDLE = "import signal, time; {}; time.sleep(60)"
@@ -115,8 +115,8 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def end_jobs(studio: Path) -> Iterator[None]:
     """No process that a test started outlives it."""
     yield
-    for record in jobs.records():
-        process = jobs.process_of(record)
+    for record in records.every():
+        process = processes.process_of(record)
         if process:
             process.kill()
             process.wait(20)
@@ -130,7 +130,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
     def spawn(job: str, behaviour: str = "pass") -> dict:
         process = subprocess.Popen([sys.executable, "-c", IDLE.format(behaviour), job], stdout=subprocess.PIPE)
         started.append(process)
-        return jobs.identity(process.pid)
+        return processes.identity(process.pid)
 
     monkeypatch.setattr(jobs, "spawn", spawn)
     return started

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from gan.errors import DataError, RunError
 from gan.settings import VERSION
 from gan.texts import say
 from tests.training.conftest import DEAF, IDLE, make_base, make_cloths, wait_for
-from training import jobs, worker
+from training import jobs, processes, progress, records, worker
 from training.runs import Run
+from training.tab import CALM_SECONDS, EAGER_SECONDS, pace
 
 pytestmark = pytest.mark.usefixtures("end_jobs")
 
@@ -48,17 +50,20 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
 
     watched = wait_for(lambda: (now := jobs.status(first)).seconds_left and now, 240)
     assert watched.memory > 1e8 and watched.images_per_second > 0 and 0 < watched.step < watched.steps == 2000
-    assert (studio / first / "samples" / "step-000000.png").exists()
-    worker = jobs.process_of(jobs.read(first))
+    wait_for((studio / first / "samples" / "step-000000.png").exists, 30)
+    # The page looks often for the first figures of a run and for its end, and seldom in between.
+    assert (pace(jobs.status(second)), pace(watched)) == (EAGER_SECONDS, CALM_SECONDS)
+    assert pace(replace(watched, state="stopping")) == EAGER_SECONDS
+    worker = processes.process_of(records.read(first))
     assert os.getsid(worker.pid) == worker.pid
     with pytest.raises(RunError, match="still going on"):
         jobs.resume(first)
 
     jobs.stop(first)
     assert state(first) in ("stopping", "stopped")
-    ended = wait_for(lambda: (now := jobs.status(first)).state == "stopped" and now, jobs.STOP_SECONDS + 5)
+    ended = wait_for(lambda: (now := jobs.status(first)).state == "stopped" and now, processes.STOP_SECONDS + 5)
     # It ended by itself, not by the kill that follows after the time allowed.
-    assert jobs.read(first)["ended"] == {"how": "stopped"}
+    assert records.read(first)["ended"] == {"how": "stopped"}
     # Nothing was lost: the state on disk is that of the last step, and the model can be used.
     assert Run(studio / first).load_state()["step"] >= watched.step
     model = catalog.load(ended.checkpoint)
@@ -69,7 +74,7 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
 
     # Its place is taken by the next, which is killed without warning.
     wait_for(lambda: jobs.status(second).step >= 3, 240)
-    jobs.process_of(jobs.read(second)).kill()
+    processes.process_of(records.read(second)).kill()
     died = wait_for(lambda: (now := jobs.status(second, "id")).state == "failed" and now, 10)
     assert died.reason.startswith("Proses pelatihan berakhir tanpa pesan")
     saved = Run(studio / second).load_state()["step"]
@@ -82,7 +87,7 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
     with pytest.raises(RunError, match="finished"):
         jobs.resume(second)
     # A finished process leaves nothing that runs, and only whole files.
-    wait_for(lambda: jobs.process_of(jobs.read(second)) is None, 60)
+    wait_for(lambda: processes.process_of(records.read(second)) is None, 60)
     assert [path for path in studio.rglob(".*") if path.suffix != ".lock"] == []
     assert [one.id for one in jobs.list_jobs("ayu")] == [second, first] and jobs.list_jobs("someone else") == []
 
@@ -98,13 +103,13 @@ def test_a_failed_run_shows_its_last_lines(studio: Path, pictures: list[Path], m
     run.write_json("run.json", facts)
     failed = wait_for(lambda: (now := jobs.status(job)).state == "failed" and now, 240)
     assert "There is no network called 'nonsense'" in failed.reason.splitlines()[-1]
-    assert len(failed.reason.splitlines()) <= jobs.LAST_LINES and failed.checkpoint is None
+    assert len(failed.reason.splitlines()) <= progress.LAST_LINES and failed.checkpoint is None
 
 
 def test_a_known_error_is_kept_in_both_languages(studio: Path, pictures: list[Path], idle):
     job = jobs.start("tiny", pictures)
-    with jobs.changing(job) as record:
-        reason = jobs.in_all_languages(DataError("error.data.folder", path="x"))
+    with records.changing(job) as record:
+        reason = progress.in_all_languages(DataError("error.data.folder", path="x"))
         record["ended"] = {"how": "failed", "reason": reason}
     assert jobs.status(job).reason == "There is no folder or zip of pictures at x."
     assert jobs.status(job, "id-ID").reason == reason["id"] != jobs.status(job).reason
@@ -140,7 +145,7 @@ def test_more_than_one_trains_where_the_owner_says_so(
 
 def app_of_its_own(pictures: list[Path], count: int) -> None:
     """Another app: it starts jobs and looks at them again and again, as its pages would."""
-    jobs.spawn = lambda job: jobs.identity(subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job]).pid)
+    jobs.spawn = lambda job: processes.identity(subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job]).pid)
     for _ in range(count):
         jobs.start("tiny", pictures, owner="ayu")
         for _ in range(5):
@@ -156,11 +161,11 @@ def test_two_apps_on_one_folder_keep_one_queue(studio: Path, pictures: list[Path
     for app in apps:
         app.join(200)
         assert app.exitcode == 0
-    records = sorted(jobs.records(), key=lambda record: record["ticket"])
-    assert [record["ticket"] for record in records] == list(range(1, 9))
+    everything = sorted(records.every(), key=lambda record: record["ticket"])
+    assert [record["ticket"] for record in everything] == list(range(1, 9))
     # What the apps started outlives them; one at a time, the first in line.
-    assert [jobs.state_of(record) for record in records] == ["running"] + ["waiting"] * 7
-    assert [path.name for path in studio.iterdir() if path.name.startswith(jobs.MAKING)] == []
+    assert [processes.state_of(record) for record in everything] == ["running"] + ["waiting"] * 7
+    assert [path.name for path in studio.iterdir() if path.name.startswith(records.MAKING)] == []
 
 
 def test_a_job_is_renamed_in_every_state(studio: Path, pictures: list[Path], idle):
@@ -268,13 +273,13 @@ def promote_for_ever(job: str) -> None:
     while True:
         for step in (10, 20):
             jobs.promote(job, step)
-            (jobs.folder_of(job) / "swaps").touch()
+            (records.folder_of(job) / "swaps").touch()
 
 
 def test_all_are_stopped_and_no_process_is_left(studio: Path, pictures: list[Path], idle):
     running = jobs.start("tiny", pictures, {}, "ayu")
     waiting = jobs.start("tiny", pictures, {}, "budi")
-    process = jobs.process_of(jobs.read(running))
+    process = processes.process_of(records.read(running))
     assert (state(running), state(waiting)) == ("running", "waiting") and process
     assert jobs.stop_all() == 2
     process.wait(5)
@@ -285,7 +290,7 @@ def test_all_are_stopped_and_no_process_is_left(studio: Path, pictures: list[Pat
 def test_a_deaf_process_is_killed(studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch):
     spawn = jobs.spawn
     monkeypatch.setattr(jobs, "spawn", lambda job: spawn(job, DEAF))
-    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
     job = jobs.start("tiny", pictures)
     idle[0].stdout.readline()
     jobs.stop(job)
@@ -312,14 +317,14 @@ def test_a_full_disk_is_said_and_the_saved_state_stays(
     job = jobs.start("tiny", pictures)
     idle[0].kill()
     idle[0].wait()
-    state_file = jobs.folder_of(job) / "state.safetensors"
+    state_file = records.folder_of(job) / "state.safetensors"
 
     def full(tensors: object, path: Path, *_: object) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     monkeypatch.setattr(worker, "give_way", lambda niceness: None)
-    assert worker.main(jobs.folder_of(job)) == 1
+    assert worker.main(records.folder_of(job)) == 1
     now = jobs.status(job, "id")
     assert now.state == "failed" and now.reason == say("error.disk.full", "id")
     assert not state_file.exists() and not list(state_file.parent.glob(".state*"))
@@ -328,13 +333,13 @@ def test_a_full_disk_is_said_and_the_saved_state_stays(
 def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], idle):
     job = jobs.start("tiny", pictures)
     other = subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job])
-    began = jobs.since_boot(psutil.Process(other.pid))
+    began = processes.since_boot(psutil.Process(other.pid))
     for record_of_other in (
         {"pid": other.pid, "began": began - 100},  # the right command, another start
-        {"pid": os.getpid(), "began": jobs.since_boot(psutil.Process())},  # another command
+        {"pid": os.getpid(), "began": processes.since_boot(psutil.Process())},  # another command
         {"pid": 2**22 - 3, "began": began},  # nobody
     ):
-        with jobs.changing(job) as record:
+        with records.changing(job) as record:
             record["process"] = record_of_other
         assert state(job) == "failed"
         jobs.stop(job)
@@ -355,7 +360,7 @@ def test_a_clock_that_jumps_loses_no_process(
     clock, boot = time.time, psutil._psplatform.boot_time
     monkeypatch.setattr(time, "time", lambda: clock() + 3600 * hours)
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot() + 3600 * hours)
-    assert psutil.Process(jobs.read(job)["process"]["pid"]).create_time() == pytest.approx(time.time(), abs=600)
+    assert psutil.Process(records.read(job)["process"]["pid"]).create_time() == pytest.approx(time.time(), abs=600)
     assert state(job) == "running"
     jobs.stop(job)
     jobs.advance()
@@ -368,11 +373,11 @@ def test_two_processes_never_train_one_run(studio: Path, pictures: list[Path], i
     monkeypatch.setattr(worker, "give_way", lambda niceness: None)
     monkeypatch.setattr(worker, "TURN_SECONDS", 0.1)
     monkeypatch.setattr(worker, "train", lambda folder, token: worker.main(folder) and "finished")
-    before = jobs.read(job)["process"]
+    before = records.read(job)["process"]
     # The second is told off while the first trains; the first goes on.
     assert worker.main(studio / job) == 0
-    assert jobs.read(job)["ended"] == {"how": "finished"}
-    assert jobs.read(job)["process"]["pid"] == os.getpid() != before["pid"]
+    assert records.read(job)["ended"] == {"how": "finished"}
+    assert records.read(job)["process"]["pid"] == os.getpid() != before["pid"]
 
 
 def test_what_is_no_job(studio: Path, tmp_path: Path):

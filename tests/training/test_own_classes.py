@@ -19,7 +19,7 @@ from gan.pictures import open_picture
 from gan.settings import ROOT
 from gan.tabs import classify, generate
 from tests.training.conftest import make_base, make_cloths, wait_for
-from training import basket, choose, jobs, recogniser, retention, tab, worker
+from training import basket, choose, jobs, processes, recogniser, records, retention, tab, worker
 from training.classifier import ClassifierTrainer
 from training.runs import Run
 
@@ -59,7 +59,7 @@ def classes(tmp_path: Path) -> Path:
 
 
 def layout(job: str) -> dict[str, int]:
-    folder = jobs.folder_of(job) / "pictures"
+    folder = records.folder_of(job) / "pictures"
     return {one.name: len(list(one.glob("*.jpg"))) for one in sorted(folder.iterdir())}
 
 
@@ -145,7 +145,7 @@ def test_a_run_is_repeated_on_its_classes_and_never_invents_any(classes: Path, p
     first = jobs.start(BASE, classes, owner="ayu")
     again = jobs.repeat(first, BASE, {"steps": 90, "name": "again"})
     assert layout(again) == layout(first) and jobs.status(again).steps == 90
-    assert sum(1 for _ in (jobs.folder_of(jobs.repeat(first, "tiny", {})) / "pictures").glob("*.jpg")) == 13
+    assert sum(1 for _ in (records.folder_of(jobs.repeat(first, "tiny", {})) / "pictures").glob("*.jpg")) == 13
     with pytest.raises(DataError, match="have no classes"):
         jobs.repeat(jobs.start("tiny", pictures, owner="ayu"), BASE, {})
 
@@ -177,7 +177,7 @@ def test_from_pictures_to_a_model_of_ones_own(studio: Path, classes: Path, tmp_p
     assert str(studio) not in json.dumps(config) and "held_loss" in (checkpoint / "history.csv").read_text()
 
     # In words, and only to whoever owns it.
-    monkeypatch.setattr(jobs, "state_of", lambda record: "finished")
+    monkeypatch.setattr(processes, "state_of", lambda record: "finished")
     status = jobs.status(job)
     for language, word in (("en", "it had not seen"), ("id", "belum pernah dilihatnya")):
         assert word in recogniser.report(status, language) and "13" in recogniser.report(status, language)
@@ -214,8 +214,8 @@ def test_stopped_at_any_moment_and_resumed_it_ends_the_same(
     classes: Path, moment: str, idle, monkeypatch: pytest.MonkeyPatch
 ):
     left, stopped = (jobs.start(BASE, classes, {"steps": 60}, "ayu") for _ in range(2))
-    assert worker.train(jobs.folder_of(left), "") == "finished"
-    folder = jobs.folder_of(stopped)
+    assert worker.train(records.folder_of(left), "") == "finished"
+    folder = records.folder_of(stopped)
     calls = {"looking": ("__init__", 1), "learning": ("train_step", 21), "checking": ("train_step", 60 + 21)}
     name, at = calls[moment]
     original, seen = getattr(ClassifierTrainer, name), []
@@ -235,7 +235,7 @@ def test_stopped_at_any_moment_and_resumed_it_ends_the_same(
     assert not (folder / "checkpoint" / "metrics.json").exists()
     assert worker.train(folder, "") == "finished"
     signal.signal(signal.SIGTERM, before)
-    made = [jobs.folder_of(job) / "checkpoint" for job in (left, stopped)]
+    made = [records.folder_of(job) / "checkpoint" for job in (left, stopped)]
     assert made[0].joinpath("model.safetensors").read_bytes() == made[1].joinpath("model.safetensors").read_bytes()
     kept = ("accuracy", "loss", "images", "weights_sha256")
     one, other = ({key: json.loads((path / "metrics.json").read_text())[key] for key in kept} for path in made)
@@ -249,8 +249,8 @@ def test_a_real_process_trains_in_its_turn(classes: Path, pictures: list[Path]):
     watched = wait_for(lambda: (now := jobs.status(first)).step and now, 240)
     assert watched.state == "running" and watched.memory > 1e8 and jobs.status(second).state == "waiting"
     jobs.stop(first)
-    ended = wait_for(lambda: (now := jobs.status(first)).state == "stopped" and now, jobs.STOP_SECONDS + 5)
-    assert jobs.read(first)["ended"] == {"how": "stopped"} and ended.checkpoint
+    ended = wait_for(lambda: (now := jobs.status(first)).state == "stopped" and now, processes.STOP_SECONDS + 5)
+    assert records.read(first)["ended"] == {"how": "stopped"} and ended.checkpoint
     assert "Not measured yet" in recogniser.report(ended)
     assert jobs.status(second).state in ("running", "waiting")
 

@@ -17,7 +17,7 @@ from gan.settings import ROOT
 from tests.gan.test_hub import environment
 from tests.hub_server import Account, serving
 from tests.training.conftest import make_base
-from training import jobs, publish
+from training import publish, records
 
 TOKEN, SPACE_TOKEN = "hf_visitorSecretOfTheTests", "hf_spaceSecretOfTheTests"
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": "owner/canting"}
@@ -40,7 +40,7 @@ def run(studio: Path) -> Path:
     (folder / "checkpoint" / "config.json").write_text(json.dumps(config))
     record = {"id": RUN, "owner": "ayu", "title": "Kain nenek", "base": "tiny", "pictures": 6, "steps": 24}
     record |= {"created": time.time(), "ticket": 1, "ended": {"how": "finished"}}
-    jobs.write(record)
+    records.write(record)
     return folder
 
 

@@ -12,7 +12,7 @@ from gan.errors import HubError
 from tests.gan.test_hub import environment
 from tests.hub_server import Account, HubServer, serving
 from tests.training.conftest import wait_for
-from training import jobs
+from training import jobs, processes, records
 from training.place import Place
 from training.pushing import Pushing, push_run
 
@@ -43,7 +43,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 def test_each_snapshot_becomes_a_revision_though_a_push_fails(hub: HubServer, studio: Path, pictures: list[Path]):
     hub.misbehave("GET", "whoami", 500, times=1)
     job = jobs.start("tiny", pictures, {"steps": 3, "name": "Kain"}, "ayu", Place(push=True, token=TOKEN))
-    process = jobs.process_of(jobs.read(job))
+    process = processes.process_of(records.read(job))
     assert TOKEN not in " ".join(process.cmdline()) and TOKEN not in process.environ().values()
     finished = wait_for(lambda: (now := jobs.status(job, "id")).state == "finished" and now, 400)
     log = (studio / job / "log.txt").read_text()
@@ -65,7 +65,7 @@ def test_a_run_whose_token_is_gone_trains_on_and_says_so(hub: HubServer, studio:
         jobs._tokens.clear()
     # A process that trains leaves it to the app, which may have the token.
     jobs.advance(without_token=False)
-    assert "process" not in jobs.read(job)
+    assert "process" not in records.read(job)
     finished = wait_for(lambda: (now := jobs.status(job)).state == "finished" and now, 240)
     assert finished.note.startswith("This run needs your Hugging Face token, which is never stored")
     assert hub.repositories == {} and finished.checkpoint

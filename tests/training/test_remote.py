@@ -25,7 +25,7 @@ from tests.gan.test_hub import environment
 from tests.hub_jobs import Job
 from tests.hub_server import Account, HubServer, serving
 from tests.training.conftest import wait_for
-from training import jobs, remote
+from training import jobs, processes, records, remote
 from training.place import Place
 from training.runs import Run
 
@@ -57,13 +57,13 @@ def here(hub: HubServer, studio: Path, monkeypatch: pytest.MonkeyPatch) -> HubSe
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(remote, "POLL_SECONDS", 0.2)
-    monkeypatch.setattr(jobs, "spawn", lambda job: jobs.identity(os.getpid()))
+    monkeypatch.setattr(jobs, "spawn", lambda job: processes.identity(os.getpid()))
     return hub
 
 
 def oversee(job: str, told: bool = False, token: str = TOKEN) -> str:
     """Watch a job as its worker does, what it prints in the run's log, and forget its end."""
-    folder, event = jobs.folder_of(job), threading.Event()
+    folder, event = records.folder_of(job), threading.Event()
     if told:
         event.set()
     with (folder / "log.txt").open("a") as log, contextlib.redirect_stdout(log):
@@ -145,13 +145,14 @@ def test_stop_cancels_the_job_and_keeps_what_it_had_learned(hub: HubServer, stud
     wait_for(lambda: jobs.status(job).note.endswith(" | begun"))
     deliver(hub, 7)
     wait_for(lambda: jobs.status(job).step == 7)
-    assert jobs.status(job).state == "running" and TOKEN not in " ".join(jobs.process_of(jobs.read(job)).cmdline())
-    assert TOKEN not in jobs.process_of(jobs.read(job)).environ().values()
+    worker = processes.process_of(records.read(job))
+    assert jobs.status(job).state == "running" and TOKEN not in " ".join(worker.cmdline())
+    assert TOKEN not in worker.environ().values()
     # It takes no turn from those that train here.
-    assert jobs.stop_seconds(jobs.read(job)) > jobs.STOP_SECONDS
+    assert processes.stop_seconds(records.read(job)) > processes.STOP_SECONDS
     jobs.stop(job)
     stopped = wait_for(lambda: (now := jobs.status(job)).state == "stopped" and now, 120)
-    assert [one.stage for one in hub.jobs.values()] == ["CANCELED"] and "job" not in jobs.read(job)["remote"]
+    assert [one.stage for one in hub.jobs.values()] == ["CANCELED"] and "job" not in records.read(job)["remote"]
     assert json.loads((stopped.checkpoint / "config.json").read_text())["step"] == 7
 
     # Another job goes on, with the state that the first one left.
@@ -171,7 +172,7 @@ def test_a_worker_that_was_killed_finds_its_job_again(
     hub.instead = f"echo one; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; echo two"
     job = jobs.start("tiny", pictures, {"steps": 20}, "ayu", PLACE)
     wait_for(lambda: jobs.status(job).note.endswith(" | one"))
-    jobs.process_of(jobs.read(job)).kill()
+    processes.process_of(records.read(job)).kill()
     failed = wait_for(lambda: (now := jobs.status(job)).state == "failed" and now)
     assert failed.reason.startswith("The process that watches the job ended without a word")
     with pytest.MonkeyPatch.context() as patch:
@@ -179,7 +180,7 @@ def test_a_worker_that_was_killed_finds_its_job_again(
         with pytest.raises(HubError, match="needs your Hugging Face token, which is never stored"):
             jobs.resume(job)
     jobs.resume(job, TOKEN)
-    wait_for(lambda: "process" in jobs.read(job) and jobs.status(job).state == "running")
+    wait_for(lambda: "process" in records.read(job) and jobs.status(job).state == "running")
     deliver(hub, 20)
     (tmp_path / "go").touch()
     wait_for(lambda: jobs.status(job).state == "finished")
@@ -195,7 +196,7 @@ def test_a_job_that_fails_says_its_last_lines_and_no_token(here: HubServer, pict
     said = str(failed.value)
     assert said.startswith("The job on Hugging Face failed (Job failed with exit code: 3; http://")
     assert said.endswith("Its last lines: first / it is … / 2% / No space left") and said.count("\n") == 0
-    assert "job" not in jobs.read(job)["remote"]
+    assert "job" not in records.read(job)["remote"]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_hub_that_is_away_for_a_while_is_waited_for(here: HubServer, pictures:
     threading.Timer(1, deliver, (here, 5)).start()
     assert oversee(job) == "finished"
     (only,) = here.jobs.values()
-    assert lines_of(jobs.folder_of(job), only) == [f"line {i}" for i in range(1, 7)]
+    assert lines_of(records.folder_of(job), only) == [f"line {i}" for i in range(1, 7)]
 
 
 @pytest.mark.parametrize(("status", "key"), [(401, "error.remote.token"), (404, "error.remote.missing")])
@@ -267,13 +268,13 @@ def test_what_waiting_does_not_mend_ends_the_watch_and_not_the_job(
         oversee(job)
     assert ended.value.key == key and [one.stage for one in here.jobs.values()] == ["RUNNING"]
     # Whoever resumes finds the job again, unless the Hub says that there is none.
-    assert ("job" in jobs.read(job)["remote"]) is (status == 401)
+    assert ("job" in records.read(job)["remote"]) is (status == 401)
 
 
 def test_a_run_killed_before_it_could_cancel_its_job_does_not_count_as_stopped(here: HubServer, pictures: list[Path]):
     job = jobs.start("tiny", pictures, {}, "ayu", PLACE)
     for known, state in (({}, "stopped"), ({"job": "0" * 24}, "failed")):
-        with jobs.changing(job) as record:
+        with records.changing(job) as record:
             record |= {"process": {"pid": 2**22, "began": 0.0}, "stopping": 1.0}
             record["remote"] |= known
         assert jobs.status(job).state == state
@@ -306,8 +307,8 @@ def test_results_that_are_not_what_they_should_be_are_refused(
     with pytest.raises(HubError) as refused:
         oversee(job)
     assert refused.value.key == ("error.remote.large" if content is None else "error.hub.broken")
-    assert not (jobs.folder_of(job) / path.removeprefix("run/")).exists()
-    assert not list(jobs.folder_of(job).glob(".fetched-*"))
+    assert not (records.folder_of(job) / path.removeprefix("run/")).exists()
+    assert not list(records.folder_of(job).glob(".fetched-*"))
 
 
 def test_only_results_come_back(here: HubServer, pictures: list[Path], studio: Path) -> None:
@@ -325,7 +326,7 @@ def test_only_results_come_back(here: HubServer, pictures: list[Path], studio: P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remote, "start", start)
         assert oversee(job) == "finished"
-    folder = jobs.folder_of(job)
+    folder = records.folder_of(job)
     assert Run(folder).metrics() == [{"step": 5, "seconds": 1, "images": 8}]
     new = {str(path.relative_to(studio / job)) for path in set(studio.rglob("*")) - before if path.is_file()}
     expected = {"log.txt", "metrics.jsonl", "samples/step-000005.png", "snapshots/step-000005.safetensors"}
@@ -340,7 +341,7 @@ def test_without_a_token_nothing_is_started(studio: Path, pictures: list[Path], 
     # The Space's own token is not its visitors'.
     with pytest.raises(HubError, match="sign in"):
         jobs.start("tiny", pictures, {}, "ayu", PLACE)
-    assert jobs.records() == [] and list(studio.glob(".new-*")) == []
+    assert records.every() == [] and list(studio.glob(".new-*")) == []
     assert TOKEN not in repr(Place("cpu-basic", token=TOKEN))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from gan.errors import DataError, RunError
 from tests.training.conftest import make_cloths
-from training import basket, jobs, retention
+from training import basket, jobs, records, retention
 from training.runs import MOST_SNAPSHOTS, Run, evenly
 
 DAY = 86400
@@ -29,7 +29,7 @@ def make(studio: Path):
             record["ended"] = {"how": how}
         (studio / job).mkdir(parents=True)
         (studio / job / "state.safetensors").write_bytes(bytes(size))
-        jobs.write(record)
+        records.write(record)
         for path in (*(studio / job).iterdir(), studio / job):
             os.utime(path, (time.time() - days * DAY,) * 2)
         return job
@@ -123,7 +123,7 @@ def test_a_run_that_trains_is_never_deleted(studio: Path, pictures: list[Path], 
         jobs.start("tiny", pictures, owner="ayu")
     with pytest.raises(RunError, match="stop it first"):
         jobs.delete(job)
-    assert left(studio) == {job} and not list(studio.glob(f"{jobs.MAKING}*"))
+    assert left(studio) == {job} and not list(studio.glob(f"{records.MAKING}*"))
 
 
 def test_snapshots_stay_few_and_evenly_spaced(tmp_path: Path):

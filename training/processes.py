@@ -1,0 +1,62 @@
+"""Which process trains which job, and so what state the job is in.
+
+A process is told by its id and its start together, so that a reused id is not mistaken for the job.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+
+from gan.settings import hub_patience
+
+STOP_SECONDS = 20
+ACTIVE = ("waiting", "running", "stopping")
+
+
+def identity(pid: int) -> dict[str, Any] | None:
+    """A process id with its start in seconds since the machine's, None when there is no such process."""
+    try:
+        return {"pid": pid, "began": since_boot(psutil.Process(pid))}
+    except psutil.Error:
+        return None
+
+
+def since_boot(process: psutil.Process) -> float:
+    """When a process began. Not by the clock: set to another hour, it moves the start of every process with it."""
+    return process.create_time() - psutil.boot_time()
+
+
+def process_of(record: dict[str, Any]) -> psutil.Process | None:
+    """The living process of a job. One that merely has the same id is told by its start time and command."""
+    recorded = record.get("process")
+    if not recorded:
+        return None
+    try:
+        process = psutil.Process(recorded["pid"])
+        # The time of the machine's start, which the two are counted from, is given in whole seconds.
+        same = abs(since_boot(process) - recorded["began"]) < 2
+        if same and process.status() != psutil.STATUS_ZOMBIE and any(record["id"] in a for a in process.cmdline()):
+            return process
+    except psutil.Error:
+        pass
+    return None
+
+
+def state_of(record: dict[str, Any]) -> str:
+    """waiting, running, stopping, stopped, finished or failed."""
+    if "ended" in record:
+        return record["ended"]["how"]
+    if "process" not in record:
+        return "waiting"
+    stopping = "stopping" in record
+    if process_of(record):
+        return "stopping" if stopping else "running"
+    # A job on the Hub that nobody could cancel goes on, whatever was wanted.
+    return "stopped" if stopping and "job" not in record.get("remote", {}) else "failed"
+
+
+def stop_seconds(record: dict[str, Any]) -> float:
+    """How long a job may take to stop: one that trains elsewhere has to ask the Hub, and to bring its result home."""
+    return 3 * STOP_SECONDS + hub_patience() if "remote" in record else STOP_SECONDS
