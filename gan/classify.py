@@ -108,7 +108,7 @@ class Rejection:
         return cls(**{key: stored[key].long() if key == "columns" else stored[key].float() for key in wanted})
 
     def scores(self, features: Tensor) -> Tensor:
-        """:func:`batik_score` of features (n, width) -> (n,)."""
+        """:func:`batik_score` of features (..., width) -> (...)."""
         return batik_score(features, self.columns, self.mean, self.scale, self.centre, self.basis)
 
 
@@ -247,17 +247,17 @@ def batik_score(
     the mean of their scores.
 
     Args:
-        features: (n, width), a network's ``embed``.
+        features: (..., width), a network's ``embed``.
         columns: (d,), which of these are looked at; they are standardised and brought to length 1 first.
         mean, scale: (d,), batik's mean and deviation of each feature.
         centre: (d,), batik's mean after that.
         basis: (d, k), the principal components, orthonormal columns.
 
     Returns:
-        (n,): never above 0.
+        (...): never above 0.
     """
-    moved = torch.nn.functional.normalize((features[:, columns] - mean) / scale, dim=1) - centre
-    return (moved @ basis).square().sum(1) - moved.square().sum(1)
+    moved = torch.nn.functional.normalize((features[..., columns] - mean) / scale, dim=-1) - centre
+    return (moved @ basis).square().sum(-1) - moved.square().sum(-1)
 
 
 def contrast(picture: Image.Image) -> float:

@@ -22,7 +22,7 @@ from gan.errors import DataError, RunError
 from gan.files import atomic
 from training import rejection
 from training.classifier import ClassifierTrainer, Predictions, open_for, opened, squares
-from training.data.pictures import PictureSet
+from training.data.pictures import PictureSet, evenly_spaced
 from training.data.sources import open_source
 from training.folds import at_large, cross_validate, groups_of
 from training.judges import MOTIFS, digit_figures, motif_agreement, train_on_fake
@@ -121,7 +121,7 @@ def spread(data: PictureSet, most: int) -> PictureSet:
     """At most ``most`` pictures of a set, evenly spaced over it, with a description that says so."""
     if len(data) <= most:
         return data
-    chosen = torch.linspace(0, len(data) - 1, most).long().tolist()
+    chosen = evenly_spaced(len(data), most)
     return data.select(chosen, f"{most} of its {len(data)} pictures, evenly spaced")
 
 
@@ -252,7 +252,11 @@ def others(recipe: ClassifierRecipe) -> dict[str, tuple[list[int], PictureSet, P
         except DataError:
             continue
         batik = squares(rejection.shrunk(data, side), recipe)
-        found[source] = rejection.spread(len(data)), batik, squares(rejection.shrunk(strangers, side), recipe)
+        found[source] = (
+            evenly_spaced(len(data), rejection.AT_MOST),
+            batik,
+            squares(rejection.shrunk(strangers, side), recipe),
+        )
     return found
 
 

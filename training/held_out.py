@@ -114,6 +114,6 @@ def knows(start: str, trainer: ClassifierTrainer) -> bool:
     if judge is None:
         return False
     features = trainer.bank.of(trainer.data)[:, : trainer.recipe.views]
-    scores = judge.scores(features.flatten(0, 1)).unflatten(0, features.shape[:2]).mean(1)
+    scores = judge.scores(features).mean(1)
     lost = (scores < judge.threshold).double().mean()
     return bool(lost <= MOST_LOST)

@@ -36,7 +36,9 @@ BINS = 12
 @cache
 def extractor() -> nn.Module:
     """Inception on the best device there is, loaded once."""
-    return weights.inception().to("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Channels last: on a CPU not much more than half the time.
+    return weights.inception().to(device, memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data.pictures import PictureSet, centre_square
+from training.data.pictures import PictureSet, centre_square, evenly_spaced
 from training.projected import frozen_features
 
 # Real pictures that are looked at, evenly spaced, and the side to which all are brought in the same way.
@@ -23,7 +23,7 @@ class Nearness:
 
     def __init__(self, data: PictureSet, resolution: int) -> None:
         self.network = frozen_features()
-        chosen = torch.linspace(0, len(data) - 1, min(MOST, len(data))).long().tolist()
+        chosen = evenly_spaced(len(data), MOST)
         reals = torch.stack([centre_square(data.pictures[i], resolution) for i in chosen]).float() / 255
         self.real = self.see(reals)
         # One number for all features: with few pictures, each feature's own would be half chance.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gan.classify import batik_score
-from training.data.pictures import PictureSet, centre_square
+from training.data.pictures import PictureSet, centre_square, evenly_spaced
 from training.scores import auroc
 
 # Columns, blurred copies and this number were compared on the pictures measured on, and on others of CIFAR-10, of the
@@ -41,7 +41,7 @@ def fit(features: Tensor, columns: Sequence[int], components: int = COMPONENTS) 
 
 def scores(features: Tensor, fitted: dict[str, Tensor]) -> Tensor:
     """(n, views, width) -> (n,), the mean over a picture's views."""
-    return batik_score(features.flatten(0, 1).float(), **fitted).unflatten(0, features.shape[:2]).mean(1)
+    return batik_score(features.float(), **fitted).mean(1)
 
 
 def with_threshold(
@@ -63,14 +63,9 @@ def with_threshold(
     return {**fit(features, columns, components), "threshold": torch.quantile(left_out, LOST)[None]}
 
 
-def spread(count: int) -> list[int]:
-    """At most a hundred evenly spaced positions of ``count``."""
-    return torch.linspace(0, count - 1, min(AT_MOST, count)).long().tolist()
-
-
 def shrunk(data: PictureSet, side: int | None) -> PictureSet:
     """At most a hundred evenly spaced pictures; their centre squares at ``side`` pixels, where that is given."""
-    chosen = spread(len(data))
+    chosen = evenly_spaced(len(data), AT_MOST)
     pictures = [data.pictures[i] for i in chosen]
     if side is not None:
         pictures = [centre_square(picture, side) for picture in pictures]

@@ -144,7 +144,7 @@ class PairClassifier(MobileNetClassifier):
     widths = (1280, 320, 320, 96, 96, 1280, 352, 352, 120, 120)
     embedding = sum(widths)
     # The means of the late stages say what is shown; deviations and the middle stages how, and so blur changes them.
-    telling = (*range(0, 1600), *range(2112, 3744))
+    telling = (*range(sum(widths[:2])), *range(sum(widths[:5]), sum(widths[:7])))
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__(classes)

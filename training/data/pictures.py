@@ -46,6 +46,11 @@ class PictureSet:
         )
 
 
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """At most ``most`` of the positions 0 to ``count - 1``, the first and the last among them."""
+    return torch.linspace(0, count - 1, min(most, count)).long().tolist()
+
+
 def centre_square(picture: Tensor, resolution: int) -> Tensor:
     """One uint8 picture (c, h, w), short side resized to ``resolution`` with Lanczos, centre-cropped."""
     channels, height, width = picture.shape
