@@ -59,7 +59,8 @@ def precision(wanted: str, device: torch.device) -> str:
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported()
         else:
-            fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+            # Instructions for it alone do not make it faster: beside them, everything is converted to and fro.
+            fast = torch.cpu._is_amx_tile_supported()
         return "bf16" if fast else "no"
     return {"bfloat16": "bf16", "float32": "no"}[wanted]
 
