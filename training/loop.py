@@ -54,13 +54,10 @@ class NotFinite(ArithmeticError):
 
 
 def precision(wanted: str, device: torch.device) -> str:
-    """accelerate's name for the precision: "bf16" where asked for or, on "auto", where the hardware computes in it."""
+    """accelerate's name for the precision: "bf16" where asked for or, on "auto", where the hardware is fast in it."""
     if wanted == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported()
-        else:
-            # Instructions for it alone do not make it faster: beside them, everything is converted to and fro.
-            fast = torch.cpu._is_amx_tile_supported()
+        # On CPUs instructions without tiles do not pay: everything else is converted to and fro.
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
         return "bf16" if fast else "no"
     return {"bfloat16": "bf16", "float32": "no"}[wanted]
 

@@ -31,7 +31,7 @@ class GanRecipe:
         reconstruction: weight of the auto-encoding discriminator's reconstruction loss.
         discrepancy: weight of the maximum mean discrepancy in frozen features, against mode collapse.
         start: a checkpoint whose generator the training starts from.
-        precision: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
+        precision: "auto" (bfloat16 where the hardware is fast in it), "float32" or "bfloat16".
         steps: of the whole training; the first ``low_steps`` of them at 128² only, a quarter of the cost, and of these
             the first ``lowest_steps`` at 64².
         save_every: steps between saved states; ``snapshot_every`` between generators kept for judging.
