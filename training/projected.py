@@ -60,7 +60,7 @@ class EvenConv(nn.Module):
 
 
 class Clip(nn.Module):
-    """ReLU6, not in place where gradients are wanted: those of views, as :class:`PointwiseConv` gives, are copied then."""
+    """ReLU6, not in place where gradients are wanted: those of views, as :class:`PointwiseConv` gives, are copied."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu6(x, inplace=not x.requires_grad)
