@@ -43,6 +43,7 @@ CSS = """
   color: var(--body-text-color-subdued); }
 #train-leave label:has(input:checked) span { color: var(--body-text-color); }
 #train-leave input { position: absolute; top: 6px; left: 6px; width: 18px; height: 18px; margin: 0; }
+#train-pictures .empty { min-height: 0; height: 114px; }
 #train-count p { margin: 0; font-size: 14px; }
 #train-count .few { color: var(--secondary-700); font-weight: 700; }
 .dark #train-count .few { color: #d9a441; }
