@@ -48,6 +48,7 @@ FIGURES = {
     "recall": "Recall",
     "recall_by_class": "Recall of each class",
     "memorised": "Share of samples closer to a training picture than real ones are to each other (0.01 is ideal)",
+    "searched": "Training pictures that copies were looked for among",
     "motif_agreement": "Samples that a judge of the three motifs takes for the right one",
     "digit_accuracy": "Samples read as the asked digit",
     "worst_digit_accuracy": "The same, worst digit",

@@ -36,6 +36,8 @@ SAMPLES = 2000
 # no such division, the first ten thousand stand for all.
 REFERENCES = {"cifar10:train": "cifar10:test"}
 FIRST = {"anime-faces": 10_000}
+# Among how many training pictures, and each of them mirrored, copies are looked for at most.
+SEARCHED = 2000
 # An answer less likely than this is more likely wrong than right.
 UNSURE_BELOW = 0.5
 
@@ -90,12 +92,12 @@ def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, A
     reals = spread(reference(learnt, source, size, channels), samples)
     fake, real = features(model.stream(range(samples))), reference_features(reals, size)
     # Copies are looked for among training pictures, whatever the others are compared with.
-    own = spread(learnt, samples) if source in REFERENCES else reals
+    own = spread(learnt, SEARCHED)
     near = [reference_features(own, size)]
     if channels == 3:
         # A mirrored digit is no digit; everything else may have been learnt mirrored.
         near.append(reference_features(own, size, flipped=True))
-    figures = generator_figures(fake, real, near)
+    figures = {**generator_figures(fake, real, near), "searched": len(own)}
     if reals.labels is not None and model.classes:
         labels = torch.arange(samples) % model.classes
         figures["recall_by_class"] = recall_by_class(fake, labels, real, reals.labels)

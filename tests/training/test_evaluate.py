@@ -197,8 +197,9 @@ def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
     assert (figures["steps"], figures["minutes"], figures["parameters"]) == (20, 1.25, 3_835_136)
     assert {"fid", "kid", "precision", "recall", "memorised", "date"} <= figures.keys()
     assert figures["command"] == "python -m training evaluate small --samples 9"
-    fake, real, mirrored = seen
-    assert torch.equal(mirrored, real.flip(-1))
+    fake, real, own, mirrored = seen
+    assert figures["searched"] == len(own) == 12 and len(real) == 9
+    assert torch.equal(mirrored, own.flip(-1))
     assert torch.equal(fake, load("small").sample_tensors(range(9)))
 
 
