@@ -9,6 +9,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
+from gan.files import atomic
 from tests.browser.conftest import DESKTOP, PHONE, serve
 from tests.gan.test_hub import environment
 from tests.hub_server import Account, serving
@@ -66,7 +67,10 @@ def finish(record: Path) -> None:
     """End a run as if it had trained: what it would have made is not what is tested here."""
     job = wait_for(lambda: "process" in (now := json.loads(record.read_text())) and now)
     worker = psutil.Process(job["process"]["pid"])
+    # Held, not yet killed: the page must not find it dead before the record says that it has finished.
+    worker.suspend()
+    make_base(record.parent / "checkpoint")
+    with atomic(record) as path:
+        path.write_text(json.dumps(job | {"ended": {"how": "finished"}}))
     worker.kill()
     wait_for(lambda: not psutil.pid_exists(worker.pid) or worker.status() == psutil.STATUS_ZOMBIE)
-    make_base(record.parent / "checkpoint")
-    record.write_text(json.dumps(job | {"ended": {"how": "finished"}}))
