@@ -77,6 +77,11 @@ def misfits(
         yield "loss (wgan)", f"gradient_penalty ({recipe.gradient_penalty})"
     if recipe.discrepancy and generator.channels != 3:
         yield f"discrepancy ({recipe.discrepancy})", network
+    if recipe.coverage and not recipe.discrepancy:
+        yield f"coverage ({recipe.coverage})", f"discrepancy ({recipe.discrepancy})"
+    for field in ("accumulate", "d_steps"):
+        if recipe.coverage and getattr(recipe, field) > 1:
+            yield f"coverage ({recipe.coverage})", f"{field} ({getattr(recipe, field)})"
     if recipe.smoothing and recipe.loss not in SMOOTHED:
         yield f"smoothing ({recipe.smoothing})", f"loss ({recipe.loss})"
     if recipe.score_every and min(recipe.score_samples, len(data)) < 5:

@@ -1,16 +1,22 @@
-"""Against mode collapse: the maximum mean discrepancy of many generated and many real pictures, in frozen features.
+"""Against mode collapse, in frozen features: the maximum mean discrepancy of many generated and many real pictures, and
+the latents whose pictures come nearest to real ones.
 
 A discriminator judges each picture alone, so a generator may please it with two cloths out of hundreds. The maximum
 mean discrepancy, E k(x, x′) − 2 E k(x, r) + E k(r, r′) (Gretton et al. 2012, equation 1; for generators Li et al.
 2015), is nothing only where the whole distributions agree: each generated picture is drawn to real ones like it and
 driven from generated ones like it. A small batch cannot show a distribution, so the features of the last steps are
 remembered.
+
+A real picture that nothing generated resembles pulls on nothing in particular. Implicit maximum likelihood estimation
+(Li and Malik 2018, arXiv 1809.09087, algorithm 1) turns it round: each real picture picks the generated one nearest to
+it, and that one is drawn to it, so that none is left out.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from gan.nets.classifiers import statistics
@@ -40,17 +46,19 @@ class FeatureMemory(nn.Module):
     """Statistics of the latest real and generated pictures, scale by scale; its buffers belong to a run's state.
 
     Args:
-        size: pictures kept of either kind.
+        latent_size: length of the generated pictures' latents, which are remembered with them.
+        size: pictures kept of either kind, :data:`MEMORY` where none is said.
     """
 
-    def __init__(self, size: int = MEMORY) -> None:
+    def __init__(self, latent_size: int, size: int | None = None) -> None:
         super().__init__()
-        self.size = size
+        self.size = size = size or MEMORY
         # In a tuple, so that the frozen network is not saved with the rest.
         self._features = (frozen_features(),)
         for i, channels in enumerate(self._features[0].feature_info.channels()):
             self.register_buffer(f"real_{i}", torch.zeros(size, 2 * channels))
             self.register_buffer(f"fake_{i}", torch.zeros(size, 2 * channels))
+        self.register_buffer("latents", torch.zeros(size, latent_size))
         self.register_buffer("seen", torch.zeros(2, dtype=torch.long))
 
     def describe(self, pictures: Tensor) -> list[Tensor]:
@@ -65,27 +73,59 @@ class FeatureMemory(nn.Module):
         return [statistics(x.float()) for x in maps]
 
     @torch.no_grad()
-    def add(self, kind: str, described: list[Tensor]) -> None:
-        """Remember a batch of ``kind`` "real" or "fake" in place of the oldest."""
+    def add(self, kind: str, described: list[Tensor], latents: Tensor | None = None) -> None:
+        """Remember a batch of ``kind`` "real" or "fake", the latter with its latents, in place of the oldest."""
         row = ("real", "fake").index(kind)
         count = len(described[0])
         places = (self.seen[row] + torch.arange(count, device=self.seen.device)) % self.size
         for i, x in enumerate(described):
             getattr(self, f"{kind}_{i}")[places] = x.detach()
+        if latents is not None:
+            self.latents[places] = latents
         self.seen[row] += count
 
-    def forward(self, described: list[Tensor]) -> Tensor:
-        """What of the discrepancy depends on a generated batch, averaged over its pictures and the scales.
+    def remembered(self, kind: str, scale: int) -> Tensor:
+        """The features of one scale, (m, 2 c), of the latest pictures of a kind."""
+        return getattr(self, f"{kind}_{scale}")[: int(self.seen[("real", "fake").index(kind)])]
 
-        Each feature is measured in deviations of the remembered reals.
-        """
-        reals, fakes = (min(int(n), self.size) for n in self.seen)
+    def deviations(self, scale: int) -> Tensor:
+        """How far each feature of one scale varies over the remembered reals: the unit it is measured in."""
+        return self.remembered("real", scale).std(0).clamp_min(1e-4)
+
+    def forward(self, described: list[Tensor]) -> Tensor:
+        """What of the discrepancy depends on a generated batch, averaged over its pictures and the scales."""
         parts = []
         for i, x in enumerate(described):
-            real, fake = getattr(self, f"real_{i}")[:reals], getattr(self, f"fake_{i}")[:fakes]
-            scale = real.std(0).clamp_min(1e-4)
-            alike = -likeness(x / scale, real / scale)
-            if fakes:
-                alike = alike + likeness(x / scale, fake / scale)
+            unit = self.deviations(i)
+            fake = self.remembered("fake", i)
+            alike = -likeness(x / unit, self.remembered("real", i) / unit)
+            if len(fake):
+                alike = alike + likeness(x / unit, fake / unit)
             parts.append(alike)
         return torch.stack(parts).mean()
+
+    @property
+    def full(self) -> bool:
+        """Whether as many generated pictures are remembered as there is room for."""
+        return int(self.seen[1]) >= self.size
+
+    @torch.no_grad()
+    def nearest(self, described: list[Tensor]) -> Tensor:
+        """Of real pictures, the latents (n, latent size) of the remembered generated ones nearest to them over all
+        scales, no two the same."""
+        apart = [
+            distances(x / unit, self.remembered("fake", i) / unit)
+            for i, x in enumerate(described)
+            for unit in [self.deviations(i)]
+        ]
+        _, chosen = linear_sum_assignment(torch.stack(apart).mean(0).cpu().numpy())
+        return self.latents[torch.from_numpy(chosen).to(self.latents.device)]
+
+    def apart(self, described: list[Tensor], others: list[Tensor]) -> Tensor:
+        """The distance of each picture to its counterpart, averaged over pictures and scales."""
+        return torch.stack(
+            [
+                ((x - other) / self.deviations(i)).square().mean(1).clamp_min(1e-6).sqrt().mean()
+                for i, (x, other) in enumerate(zip(described, others, strict=True))
+            ]
+        ).mean()

@@ -69,6 +69,20 @@ class Pictures(NamedTuple):
     small: Tensor | None
 
 
+class Fakes(NamedTuple):
+    """Generated pictures as the discriminators look at them.
+
+    Attributes:
+        views: see :meth:`GanTrainer.views`.
+        latents: what they were generated from.
+        wanted: descriptions of the real pictures that the first of them are to become, or None.
+    """
+
+    views: dict[str, Any]
+    latents: Tensor
+    wanted: list[Tensor] | None
+
+
 class GanTrainer:
     """Networks, optimizers and data of one run.
 
@@ -105,7 +119,7 @@ class GanTrainer:
             add_spectral_norm(self.generator)
         if "d" in recipe.spectral:
             add_spectral_norm(self.discriminators)
-        self.memory = FeatureMemory().to(self.device) if recipe.discrepancy else None
+        self.memory = FeatureMemory(self.generator.latent_size).to(self.device) if recipe.discrepancy else None
         for net in (self.generator, self.discriminators):
             net.to(self.device, memory_format=torch.channels_last)
         self.ema = Ema(self.generator, recipe.ema)
@@ -164,9 +178,16 @@ class GanTrainer:
         begun = (0, self.recipe.lowest_steps, self.recipe.low_steps)
         return max(step for step in begun if step <= self.step)
 
-    def fake_views(self, count: int, labels: Tensor | None) -> dict[str, Any]:
-        """:meth:`views` of freshly generated pictures, with their graph."""
+    def fakes(self, count: int, labels: Tensor | None, wanted: list[Tensor] | None = None) -> Fakes:
+        """Freshly generated pictures, with their graph; of descriptions of ``wanted`` pictures, the first ones are from
+        the latents that have come nearest to them."""
         latents = torch.randn(count, self.generator.latent_size, device=self.device)
+        if wanted:
+            latents[: len(wanted[0])] = self.memory.nearest(wanted)
+        return Fakes(self.fake_views(latents, labels), latents, wanted)
+
+    def fake_views(self, latents: Tensor, labels: Tensor | None) -> dict[str, Any]:
+        """:meth:`views` of pictures generated from ``latents``, with their graph."""
         if self.side < self.recipe.resolution:
             return self.views(self.generator(latents, labels, side=self.side))
         if any(getattr(d, "small", None) for d in self.discriminators.values()):
@@ -210,11 +231,13 @@ class GanTrainer:
             totals["d_penalty"] = 0.0
         if self.memory:
             totals["g_discrepancy"] = 0.0
+        if recipe.coverage:
+            totals["g_coverage"] = 0.0
 
         for turn in range(recipe.d_steps):
             self.optimizer_d.zero_grad()
             for micro in range(turn * recipe.accumulate, (turn + 1) * recipe.accumulate):
-                fake_views, labels = self.discriminator_pass(micro, totals)
+                fakes, labels = self.discriminator_pass(micro, totals)
             self.apply(self.optimizer_d)
 
         scale = 1 / recipe.accumulate
@@ -225,15 +248,11 @@ class GanTrainer:
                 # Holding every graph of an accumulated step would cost its memory: draw anew instead.
                 if recipe.accumulate > 1:
                     _, labels = self.reals(micro) if self.generator.classes else (None, None)
-                    fake_views = self.fake_views(recipe.batch, labels)
-                loss = generator_loss(self.loss, self.logits(fake_views, labels))
+                    fakes = self.fakes(recipe.batch, labels)
+                loss = generator_loss(self.loss, self.logits(fakes.views, labels))
             whole = loss
             if self.memory:
-                described = fake_views[MEMORY]
-                apart = self.memory(described)
-                self.memory.add("fake", described)
-                whole = loss + recipe.discrepancy * apart
-                totals["g_discrepancy"] += apart.item() * scale
+                whole = loss + self.spread(fakes, totals, scale)
             (whole * scale).backward()
             totals["g_loss"] += loss.item() * scale
         self.discriminators.requires_grad_(True)
@@ -245,23 +264,42 @@ class GanTrainer:
             raise NotFinite
         return totals
 
-    def discriminator_pass(self, micro: int, totals: dict[str, float]) -> tuple[dict[str, Any], Tensor | None]:
+    def spread(self, fakes: Fakes, totals: dict[str, float], scale: float) -> Tensor:
+        """The weighted losses that keep the generator from settling on a few pictures, and remembers these."""
+        recipe = self.recipe
+        count = len(fakes.wanted[0]) if fakes.wanted else 0
+        # Chosen latents are no sample of what the generator makes.
+        drawn = [x[count:] for x in fakes.views[MEMORY]]
+        discrepancy = self.memory(drawn)
+        totals["g_discrepancy"] += discrepancy.item() * scale
+        lost = recipe.discrepancy * discrepancy
+        if fakes.wanted:
+            coverage = self.memory.apart([x[:count] for x in fakes.views[MEMORY]], fakes.wanted)
+            totals["g_coverage"] += coverage.item() * scale
+            lost = lost + recipe.coverage * coverage
+        self.memory.add("fake", drawn, fakes.latents[count:])
+        return lost
+
+    def discriminator_pass(self, micro: int, totals: dict[str, float]) -> tuple[Fakes, Tensor | None]:
         """Gradients of the discriminators' loss on one batch, added to theirs; ``totals`` grow by its figures.
 
-        Returns what the generator's update begins with: the views of the generated pictures, with their graph where
-        that update will use it, and the labels.
+        Returns what the generator's update begins with: the generated pictures, with their graph where that update
+        will use it, and the labels.
         """
         recipe = self.recipe
         scale = 1 / recipe.accumulate
         real, labels = self.reals(micro)
         reused = recipe.accumulate == 1 and micro == self.passes - 1
         with self.accelerator.autocast():
-            with torch.set_grad_enabled(reused):
-                fake_views = self.fake_views(len(real), labels)
             with torch.no_grad():
                 real_views = self.views(real)
+            wanted = None
             if self.memory:
                 self.memory.add("real", real_views[MEMORY])
+                if recipe.coverage and self.memory.full:
+                    wanted = [x[: len(real) // 2] for x in real_views[MEMORY]]
+            with torch.set_grad_enabled(reused):
+                fakes = self.fakes(len(real), labels, wanted)
             reconstruction = real.new_zeros(())
             real_logits: list[Tensor] = []
             for name, d in self.discriminators.items():
@@ -271,7 +309,7 @@ class GanTrainer:
                 else:
                     logits = self.judge(name, real_views[name], labels)
                 real_logits += [logit.float() for logit in logits]
-            cut = {name: detached(view) for name, view in fake_views.items()}
+            cut = {name: detached(view) for name, view in fakes.views.items()}
             fake_logits = self.logits(cut, labels)
             loss = discriminator_loss(self.loss, real_logits, fake_logits, recipe.smoothing)
         whole = loss + recipe.reconstruction * reconstruction
@@ -289,7 +327,7 @@ class GanTrainer:
         totals["d_loss"] += loss.item() / self.passes
         totals["d_real"] += torch.cat([x.flatten() for x in real_logits]).mean().item() / self.passes
         totals["d_fake"] += torch.cat([x.flatten() for x in fake_logits]).mean().item() / self.passes
-        return fake_views, labels
+        return fakes, labels
 
     def everywhere(self, fine: bool) -> bool:
         """Whether ``fine`` holds on every process."""
@@ -441,7 +479,8 @@ class GanTrainer:
         return ((pictures - low) / (high - low)).clamp(0, 1)
 
     def score(self) -> dict[str, float]:
-        """FID and KID of the averaged generator, in full precision, against the training pictures (cached)."""
+        """FID, KID, precision and recall of the averaged generator, in full precision, against the training pictures,
+        whose features are cached."""
         from training.evaluate import spread
         from training.metrics import features, generator_figures, reference_features
 
@@ -449,7 +488,7 @@ class GanTrainer:
         fake = self.draw(count, 5, self.ema.average).mul(255).round().to(torch.uint8)
         real = reference_features(spread(self.data, count), fake.shape[-1])
         figures = generator_figures(features([fake]), real)
-        return {name: figures[name] for name in ("fid", "kid")}
+        return {name: figures[name] for name in ("fid", "kid", "precision", "recall")}
 
     def state(self) -> dict[str, Any]:
         """All that the run needs to go on exactly."""
@@ -479,7 +518,8 @@ class GanTrainer:
         self.optimizer_g.load_state_dict(state["optimizer_g"])
         self.optimizer_d.load_state_dict(state["optimizer_d"])
         if self.memory:
-            self.memory.load_state_dict(state["memory"])
+            # States of before latents were remembered lack them.
+            self.memory.load_state_dict({"latents": self.memory.latents, **state["memory"]})
         # States of before there were rollbacks lack their number.
         self.step, self.seconds, self.rollbacks = state["step"], state["seconds"], state.get("rollbacks", 0)
         self.set_rates()

@@ -38,7 +38,7 @@ def test_distances_and_likeness_have_gradients_even_at_nothing():
 
 
 def test_the_memory_forgets_the_oldest():
-    memory = FeatureMemory(size=6)
+    memory = FeatureMemory(5, size=6)
     for value in range(4):
         memory.add("real", [torch.full((2, x.shape[1]), float(value)) for x in clusters(memory, torch.zeros(1).long())])
     assert memory.real_0[:, 0].tolist() == [3, 3, 1, 1, 2, 2]
@@ -46,7 +46,7 @@ def test_the_memory_forgets_the_oldest():
 
 
 def test_pictures_are_described_with_gradients_at_any_side():
-    memory = FeatureMemory(size=4)
+    memory = FeatureMemory(5, size=4)
     pictures = torch.rand(2, 3, 64, 64, requires_grad=True)
     described = memory.describe(pictures)
     assert [tuple(x.shape) for x in described] == [(2, 48), (2, 80), (2, 224), (2, 640)]
@@ -55,7 +55,7 @@ def test_pictures_are_described_with_gradients_at_any_side():
 
 
 def test_what_sits_at_one_of_three_modes_spreads_to_all():
-    memory = FeatureMemory(size=96)
+    memory = FeatureMemory(5, size=96)
     modes = torch.arange(96) % 3
     memory.add("real", clusters(memory, modes))
     free = [x.clone().requires_grad_() for x in clusters(memory, torch.zeros(24, dtype=torch.long))]
@@ -68,3 +68,34 @@ def test_what_sits_at_one_of_three_modes_spreads_to_all():
         optimizer.step()
     nearest = distances(free[0].detach(), centres).argmin(1).bincount(minlength=3)
     assert nearest.min() >= 4
+
+
+def test_real_pictures_choose_the_nearest_remembered_latents_each_its_own():
+    memory = FeatureMemory(5, size=6)
+    modes = torch.arange(6) % 3
+    memory.add("real", clusters(memory, modes))
+    assert not memory.full
+    latents = torch.randn(6, 5)
+    for half in (slice(0, 3), slice(3, 6)):
+        memory.add("fake", [x[half] for x in clusters(memory, modes)], latents[half])
+    assert memory.full
+    found = memory.nearest([x[[2, 0, 5]] for x in clusters(memory, modes)])
+    assert torch.equal(found[1], latents[0]) or torch.equal(found[1], latents[3])
+    # Both of the third mode's, whichever was chosen first: one cannot become two cloths.
+    assert {tuple(row) for row in found[[0, 2]].tolist()} == {tuple(row) for row in latents[[2, 5]].tolist()}
+
+
+def test_pictures_are_drawn_to_their_counterparts_not_to_others():
+    memory = FeatureMemory(5, size=6)
+    modes = torch.arange(6) % 3
+    memory.add("real", clusters(memory, modes))
+    wanted = [x[[1, 2]] for x in clusters(memory, modes)]
+    free = [x[[0, 0]].clone().requires_grad_() for x in clusters(memory, modes)]
+    optimizer = torch.optim.Adam(free, 0.1)
+    before = memory.apart(free, wanted).item()
+    for _ in range(200):
+        optimizer.zero_grad()
+        memory.apart(free, wanted).backward()
+        optimizer.step()
+    assert memory.apart(free, wanted).item() < before / 10
+    assert distances(free[0].detach(), wanted[0]).argmin(1).tolist() == [0, 1]
