@@ -49,7 +49,7 @@ SHARES = {name for name in FIGURES if "accuracy" in name} | {
 EFFORT = ("steps", "minutes", "parameters")
 AXES = ("minutes", "step", "images")
 # Curves in the order of what they say: quality first, losses after.
-CURVES = ("fid", "kid", "held_accuracy", "accuracy", "d_loss", "g_loss", "held_loss", "loss")
+CURVES = ("fid", "kid", "precision", "recall", "held_accuracy", "accuracy", "d_loss", "g_loss", "held_loss", "loss")
 CURVE_POINTS = 120
 NOTHING = "–"
 
