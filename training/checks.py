@@ -79,6 +79,8 @@ def misfits(
         yield f"discrepancy ({recipe.discrepancy})", network
     if recipe.coverage and not recipe.discrepancy:
         yield f"coverage ({recipe.coverage})", f"discrepancy ({recipe.discrepancy})"
+    if recipe.coverage and recipe.batch < 2:
+        yield f"coverage ({recipe.coverage})", f"batch ({recipe.batch})"
     for field in ("accumulate", "d_steps"):
         if recipe.coverage and getattr(recipe, field) > 1:
             yield f"coverage ({recipe.coverage})", f"{field} ({getattr(recipe, field)})"

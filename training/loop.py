@@ -39,6 +39,9 @@ from training.recipes import GanRecipe
 from training.runs import Run
 
 SAMPLE_COUNT = 36
+# With coverage, which of a batch come from chosen latents and which from freshly drawn ones: every other one, since a
+# discriminator may look at the batch's halves in different ways.
+CHOSEN, DRAWN = slice(1, None, 2), slice(0, None, 2)
 # Among the views: the pictures without augmentation, described as the memory keeps them.
 MEMORY = "memory"
 # How often a run goes back and tries a smaller rate before it gives up, and how much smaller.
@@ -75,7 +78,7 @@ class Fakes(NamedTuple):
     Attributes:
         views: see :meth:`GanTrainer.views`.
         latents: what they were generated from.
-        wanted: descriptions of the real pictures that the first of them are to become, or None.
+        wanted: descriptions of the real pictures that the CHOSEN of them are to become, or None.
     """
 
     views: dict[str, Any]
@@ -179,11 +182,11 @@ class GanTrainer:
         return max(step for step in begun if step <= self.step)
 
     def fakes(self, count: int, labels: Tensor | None, wanted: list[Tensor] | None = None) -> Fakes:
-        """Freshly generated pictures, with their graph; of descriptions of ``wanted`` pictures, the first ones are from
-        the latents that have come nearest to them."""
+        """Freshly generated pictures, with their graph; given the descriptions of ``wanted`` pictures, the CHOSEN ones
+        come from the latents that have come nearest to these."""
         latents = torch.randn(count, self.generator.latent_size, device=self.device)
         if wanted:
-            latents[: len(wanted[0])] = self.memory.nearest(wanted)
+            latents[CHOSEN] = self.memory.nearest(wanted)
         return Fakes(self.fake_views(latents, labels), latents, wanted)
 
     def fake_views(self, latents: Tensor, labels: Tensor | None) -> dict[str, Any]:
@@ -267,17 +270,17 @@ class GanTrainer:
     def spread(self, fakes: Fakes, totals: dict[str, float], scale: float) -> Tensor:
         """The weighted losses that keep the generator from settling on a few pictures, and remembers these."""
         recipe = self.recipe
-        count = len(fakes.wanted[0]) if fakes.wanted else 0
         # Chosen latents are no sample of what the generator makes.
-        drawn = [x[count:] for x in fakes.views[MEMORY]]
+        sample = DRAWN if fakes.wanted else slice(None)
+        drawn = [x[sample] for x in fakes.views[MEMORY]]
         discrepancy = self.memory(drawn)
         totals["g_discrepancy"] += discrepancy.item() * scale
         lost = recipe.discrepancy * discrepancy
         if fakes.wanted:
-            coverage = self.memory.apart([x[:count] for x in fakes.views[MEMORY]], fakes.wanted)
+            coverage = self.memory.apart([x[CHOSEN] for x in fakes.views[MEMORY]], fakes.wanted)
             totals["g_coverage"] += coverage.item() * scale
             lost = lost + recipe.coverage * coverage
-        self.memory.add("fake", drawn, fakes.latents[count:])
+        self.memory.add("fake", drawn, fakes.latents[sample])
         return lost
 
     def discriminator_pass(self, micro: int, totals: dict[str, float]) -> tuple[Fakes, Tensor | None]:
@@ -297,7 +300,7 @@ class GanTrainer:
             if self.memory:
                 self.memory.add("real", real_views[MEMORY])
                 if recipe.coverage and self.memory.full:
-                    wanted = [x[: len(real) // 2] for x in real_views[MEMORY]]
+                    wanted = [x[CHOSEN] for x in real_views[MEMORY]]
             with torch.set_grad_enabled(reused):
                 fakes = self.fakes(len(real), labels, wanted)
             reconstruction = real.new_zeros(())
