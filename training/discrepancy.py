@@ -113,11 +113,10 @@ class FeatureMemory(nn.Module):
     def nearest(self, described: list[Tensor]) -> Tensor:
         """Of real pictures, the latents (n, latent size) of the remembered generated ones nearest to them over all
         scales, no two the same."""
-        apart = [
-            distances(x / unit, self.remembered("fake", i) / unit)
-            for i, x in enumerate(described)
-            for unit in [self.deviations(i)]
-        ]
+        apart = []
+        for i, x in enumerate(described):
+            unit = self.deviations(i)
+            apart.append(distances(x / unit, self.remembered("fake", i) / unit))
         _, chosen = linear_sum_assignment(torch.stack(apart).mean(0).cpu().numpy())
         return self.latents[torch.from_numpy(chosen).to(self.latents.device)]
 
