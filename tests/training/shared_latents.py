@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from training.data.sources import open_source
-from training.loop import GanTrainer
+from training.loop import Fakes, GanTrainer
 from training.recipes import GanRecipe
 from training.runs import Run
 from training.start import processes
@@ -22,11 +22,12 @@ from training.start import processes
 class SharedLatents(GanTrainer):
     """Draws its own rows of a batch of latents that is the same on every process."""
 
-    def fake_views(self, count: int, labels: torch.Tensor | None) -> dict[str, Any]:
+    def fakes(self, count: int, labels: torch.Tensor | None, wanted: Any = None) -> Fakes:
         total = count * self.accelerator.num_processes
         latents = torch.randn(total, self.generator.latent_size, generator=torch.Generator().manual_seed(self.step))
         first = count * self.accelerator.process_index
-        return self.views(self.generator(latents[first : first + count], labels))
+        own = latents[first : first + count]
+        return Fakes(self.fake_views(own, labels), own, wanted)
 
 
 def main(pictures: str, out: str, batch: int, steps: int) -> None:
