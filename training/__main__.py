@@ -17,10 +17,17 @@ import typer
 from gan.command_line import run as run_command_line
 from gan.errors import RunError
 from gan.settings import runs_folder
+from training.allocator import keep_memory
 from training.place import DEFAULT_TIMEOUT, Place
 from training.recipes import RECIPES
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, resume and measure Canting's models.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def begin() -> None:
+    """Train, resume and measure Canting's models."""
+    keep_memory()
 
 
 @app.command()
