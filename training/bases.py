@@ -84,6 +84,7 @@ def own_classes(base: str, folder: Path, steps: int | None = None, mirror: bool 
         source=str(folder),
         start=base,
         network=config["network"],
+        network_args={key: value for key, value in config["arguments"].items() if key != "classes"},
         # Whether the base's own idea of "not batik" fits these pictures is seen once it is trained.
         at_large="",
         flip=recipe.flip if mirror is None else mirror,

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from gan import nets
-from gan.nets.classifiers import count_with_statistics, trained_parameters
+from gan.nets.classifiers import CovarianceRoot, count_with_statistics, trained_parameters
 
 CASES = {
     "scratch-cnn": (3, 3, 224),
@@ -55,6 +55,36 @@ def test_the_frozen_part_keeps_its_statistics_while_training(name):
     net(torch.randn(2, 3, 64, 64))
     assert all(torch.equal(before[key], value) for key, value in frozen.items())
     assert net.head.training
+
+
+def test_a_covariance_root_squared_is_the_covariance_of_the_mixtures():
+    torch.manual_seed(0)
+    layer, maps = CovarianceRoot(6, 4, seed=1), torch.randn(2, 6, 9, 5)
+    found = layer(maps)
+    rows, columns = torch.triu_indices(4, 4)
+    root = torch.zeros(2, 4, 4)
+    root[:, rows, columns] = found / torch.where(rows == columns, 1.0, 2**0.5)
+    root = root + root.triu(1).transpose(1, 2)
+    mixed = torch.einsum("sc,nchw->nshw", layer.mixtures, maps).flatten(2)
+    expected = torch.stack([torch.cov(x, correction=0) for x in mixed])
+    assert torch.allclose(root @ root, expected, atol=1e-3)
+    assert torch.allclose(found.norm(dim=1), root.flatten(1).norm(dim=1), atol=1e-4), "lengths are the matrices'"
+    assert torch.allclose(layer(maps.roll((1, 2), (2, 3))), found, atol=1e-5), "wherever things are"
+    assert torch.allclose(layer.mixtures @ layer.mixtures.T, torch.eye(4), atol=1e-5)
+    assert layer(torch.zeros(1, 6, 3, 3)).isfinite().all()
+
+
+def test_covariances_stand_after_the_pairs_other_features():
+    plain = nets.build(nets.CLASSIFIERS, "mobilenet-efficientnet", {}).eval()
+    related = nets.build(nets.CLASSIFIERS, "mobilenet-efficientnet", {"classes": 20, "covariances": 48}).eval()
+    frozen = {key: value for key, value in plain.state_dict().items() if not key.startswith("head.")}
+    related.load_state_dict({**related.state_dict(), **frozen})
+    assert related.embedding == plain.embedding + 8 * 48 * 49 // 2 and count(related) < 10_000_000
+    x = torch.randn(2, 3, 96, 96)
+    assert torch.equal(related.embed(x)[:, : plain.embedding], plain.embed(x))
+    assert related(x).shape == (2, 20)
+    with pytest.raises(ValueError, match="between 0 and 48, not at 49"):
+        nets.build(nets.CLASSIFIERS, "mobilenet-efficientnet", {"covariances": 49})
 
 
 def test_the_pair_sees_the_same_picture_with_both_networks():
