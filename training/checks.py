@@ -28,6 +28,10 @@ def check_values(recipe: GanRecipe) -> None:
             raise RunError("error.run.least", key=key, value=getattr(recipe, key), least=1)
 
 
+# Discriminators that judge pictures of any side.
+ANY_SIDE = {"projected", "patch"}
+
+
 def check_fit(recipe: GanRecipe, generator: nn.Module, discriminators: nn.ModuleDict, data: PictureSet) -> None:
     """Refuse the first two parts that do not fit. Raises RunError naming the two fields with what they say."""
     for first, second in misfits(recipe, generator, discriminators, data):
@@ -41,7 +45,7 @@ def misfits(
     for field, side in (("low_steps", 128), ("lowest_steps", 64)):
         outputs = generator.outputs() if hasattr(generator, "outputs") else {}
         small = side in outputs and side < recipe.resolution
-        if getattr(recipe, field) and (not small or set(discriminators) != {"projected"}):
+        if getattr(recipe, field) and (not small or not set(discriminators) <= ANY_SIDE):
             yield f"{field} ({getattr(recipe, field)})", "resolution, network_args, discriminators"
     if recipe.lowest_steps > recipe.low_steps:
         yield f"lowest_steps ({recipe.lowest_steps})", f"low_steps ({recipe.low_steps})"

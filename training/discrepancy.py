@@ -24,7 +24,7 @@ from training.projected import frozen_features
 
 # Pictures remembered of either kind: 64 steps of 8.
 MEMORY = 512
-# The frozen network looks at pictures of this side.
+# The frozen network looks at pictures of this side; of larger ones at the whole and at a part, for the detail.
 SIDE = 128
 # Reach of the Laplace kernels, where the features of a real picture and of its nearest neighbour lie about 0.5 apart.
 REACHES = (0.25, 0.5, 1.0)
@@ -55,17 +55,25 @@ class FeatureMemory(nn.Module):
         self.size = size = size or MEMORY
         # In a tuple, so that the frozen network is not saved with the rest.
         self._features = (frozen_features(),)
-        for i, channels in enumerate(self._features[0].feature_info.channels()):
+        for i, channels in enumerate(2 * self._features[0].feature_info.channels()):
             self.register_buffer(f"real_{i}", torch.zeros(size, 2 * channels))
             self.register_buffer(f"fake_{i}", torch.zeros(size, 2 * channels))
         self.register_buffer("latents", torch.zeros(size, latent_size))
         self.register_buffer("seen", torch.zeros(2, dtype=torch.long))
 
     def describe(self, pictures: Tensor) -> list[Tensor]:
-        """Of pictures (n, 3, h, w) in [-1, 1], the statistics of each scale, (n, 2 c), with gradients to them.
+        """Of square pictures (n, 3, h, h) in [-1, 1], the statistics of each scale, (n, 2 c), with gradients to them:
+        those of the whole pictures and then those of a part at full resolution, which of small pictures are the same.
 
         Batik repeats: what a cloth shows, not where, tells it from another.
         """
+        if pictures.shape[-1] <= SIDE:
+            return 2 * self.scales(pictures)
+        y, x = torch.randint(pictures.shape[-1] - SIDE + 1, (2,)).tolist()
+        return self.scales(pictures) + self.scales(pictures[:, :, y : y + SIDE, x : x + SIDE])
+
+    def scales(self, pictures: Tensor) -> list[Tensor]:
+        """The statistics of each scale of pictures seen at ``SIDE``."""
         if pictures.shape[-1] != SIDE:
             pictures = F.interpolate(pictures, size=SIDE, mode="bilinear", align_corners=False)
         features = self._features[0].to(pictures.device)

@@ -136,13 +136,16 @@ class GanTrainer:
         self.beginning: dict[str, Any] | None = None
 
     def start_from(self, name: str) -> None:
-        """Begin with the generator, and where it fits the discriminator, of a checkpoint."""
+        """Begin with the generator of a checkpoint, and with its discriminators where they are among the recipe's."""
         folder = find(name)
         config, network = load_folder(folder)
-        self.generator.load_state_dict(network.state_dict())
-        same = config.get("discriminators") == json.loads(json.dumps(self.recipe.discriminators))
-        if same and (folder / DISCRIMINATOR).is_file():
-            load_weights(self.discriminators, folder / DISCRIMINATOR)
+        # What the checkpoint's generator has not got begins afresh.
+        self.generator.load_state_dict({**self.generator.state_dict(), **network.state_dict()})
+        if (folder / DISCRIMINATOR).is_file():
+            wanted, described = json.loads(json.dumps(self.recipe.discriminators)), config.get("discriminators", {})
+            if described and all(wanted.get(name) == arguments for name, arguments in described.items()):
+                known = nn.ModuleDict({name: self.discriminators[name] for name in described})
+                load_weights(known, folder / DISCRIMINATOR)
 
     @property
     def pictures_per_step(self) -> int:
@@ -520,9 +523,9 @@ class GanTrainer:
         self.ema.average.load_state_dict(state["ema"])
         self.optimizer_g.load_state_dict(state["optimizer_g"])
         self.optimizer_d.load_state_dict(state["optimizer_d"])
-        if self.memory:
-            # States of before latents were remembered lack them.
-            self.memory.load_state_dict({"latents": self.memory.latents, **state["memory"]})
+        # Some states remember less than this memory does: it is soon full again.
+        if self.memory and state["memory"].keys() == self.memory.state_dict().keys():
+            self.memory.load_state_dict(state["memory"])
         # States of before there were rollbacks lack their number.
         self.step, self.seconds, self.rollbacks = state["step"], state["seconds"], state.get("rollbacks", 0)
         self.set_rates()

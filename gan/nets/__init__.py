@@ -12,6 +12,7 @@ from gan.nets.dcgan import DCGANDiscriminator, DCGANGenerator
 from gan.nets.dense import DenseDiscriminator, DenseGenerator
 from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator
 from gan.nets.lsgan import LSGANDiscriminator, LSGANGenerator
+from gan.nets.patch import PatchDiscriminator
 from gan.nets.resnet import ResNetDiscriminator, ResNetGenerator
 
 GENERATORS: dict[str, type[nn.Module]] = {
@@ -29,6 +30,7 @@ DISCRIMINATORS: dict[str, type[nn.Module]] = {
     "dense": DenseDiscriminator,
     "fastgan": FastGANDiscriminator,
     "lsgan": LSGANDiscriminator,
+    "patch": PatchDiscriminator,
     "resnet": ResNetDiscriminator,
 }
 CLASSIFIERS: dict[str, type[nn.Module]] = {

@@ -90,6 +90,27 @@ class SkipLayerExcitation(nn.Module):
         return high * torch.sigmoid(self.excite(gate))
 
 
+class FineDetail(nn.Module):
+    """What the features of the level below add to a picture's detail: (n, in, h, w) -> (n, 3, 2h, 2w).
+
+    A 3×3 convolution, GLU, and a 3×3 convolution to the four pixels that stand for each place (Shi et al. 2016, the
+    sub-pixel convolution of section 3.2), which costs a quarter of convolutions between the pixels themselves. The sum
+    is scaled by one learned number. It begins small, so that a generator that was trained without it may go on with
+    it, and counts ``PACE``-fold, so that Adam's steps soon make it matter.
+    """
+
+    PACE = 10
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.spread = nn.Conv2d(in_channels, 2 * width, 3, padding=1, bias=False)
+        self.gather = nn.Conv2d(width, 12, 3, padding=1, bias=False)
+        self.scale = nn.Parameter(torch.full((1,), 0.1 / self.PACE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.PACE * self.scale * F.pixel_shuffle(self.gather(glu(self.spread(x))), 2)
+
+
 class FastGANGenerator(nn.Module):
     """Latents to pictures.
 
@@ -104,6 +125,8 @@ class FastGANGenerator(nn.Module):
             and convolutions from 4² up must otherwise carry that to every place. There is an output at 64² then, too,
             and every output adds its detail to the smaller one enlarged (Karras et al. 2020, section 4.1), so that
             training may go on with larger pictures and keep what it has.
+        fine: channels of a :class:`FineDetail` at half the full resolution, 0 for none. The lean last level alone
+            draws pictures with half the detail of photographs.
 
     Raises:
         ValueError: for a resolution it cannot build.
@@ -119,6 +142,7 @@ class FastGANGenerator(nn.Module):
         latent_size: int = 256,
         noise: bool = True,
         styled: bool = False,
+        fine: int = 0,
     ) -> None:
         super().__init__()
         if resolution not in (32, 64, 128, 256, 512, 1024):
@@ -138,6 +162,7 @@ class FastGANGenerator(nn.Module):
                 low = SLE_SOURCES[size]
                 self.gates[str(size)] = SkipLayerExcitation(channels[low], channels[size])
         self.to_rgb = nn.Conv2d(channels[resolution], 3, 3, padding=1, bias=False)
+        self.fine = FineDetail(channels[resolution // 2], fine) if fine else None
         # The paper's second output, which the discriminator's small branch reads.
         self.to_rgb_small = nn.Conv2d(channels[128], 3, 1, bias=False) if resolution > 128 else None
         self.to_rgb_first = nn.Conv2d(channels[64], 3, 1, bias=False) if styled and resolution > 64 else None
@@ -188,6 +213,8 @@ class FastGANGenerator(nn.Module):
             if size in layers and size in wanted:
                 detail = layers[size](x)
                 below = self.styled and pictures
+                if size == self.resolution and self.fine is not None:
+                    detail = detail + self.fine(features[size // 2])
                 pictures.append(detail + F.interpolate(pictures[-1], size=size, mode="bilinear") if below else detail)
             if size == last:
                 break

@@ -19,6 +19,7 @@ from gan.nets.common import (
 )
 from gan.nets.dense import DenseGenerator
 from gan.nets.fastgan import FastGANDiscriminator, FastGANGenerator, SkipLayerExcitation
+from gan.nets.patch import PatchDiscriminator
 
 PAIRS = [
     ("dense", {}, "dense", {}),
@@ -30,6 +31,7 @@ PAIRS = [
     ("dcgan", {"width": 8}, "dcgan", {"width": 8, "batch_norm": False, "dropout": 0.3}),
     ("resnet", {"width": 8, "classes": 10}, "resnet", {"width": 8, "classes": 10}),
     ("resnet", {"resolution": 64, "width": 8}, "resnet", {"resolution": 64, "width": 8}),
+    ("dcgan", {"width": 8}, "patch", {"width": 4}),
     ("fastgan", {"resolution": 64, "width": 4}, "fastgan", {"resolution": 64, "width": 4}),
     ("fastgan", {"resolution": 256, "width": 4}, "fastgan", {"resolution": 256, "width": 4}),
 ]
@@ -225,6 +227,31 @@ def test_a_styled_fastgans_larger_picture_is_the_smaller_one_and_more_detail() -
     for large, small in ((low, first), (full, low)):
         enlarged = F.interpolate(small, scale_factor=2, mode="bilinear")
         torch.testing.assert_close(large, enlarged, rtol=1e-4, atol=1e-5)
+
+
+def test_fine_detail_is_added_to_what_is_there() -> None:
+    plain = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True).eval()
+    fine = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True, fine=6).eval()
+    fine.load_state_dict({**fine.state_dict(), **plain.state_dict()})
+    latents = torch.randn(2, 8)
+    with torch.no_grad():
+        assert torch.equal(fine(latents, side=128), plain(latents, side=128))
+        assert 0 < (fine(latents) - plain(latents)).abs().max() < 0.1, "it begins small"
+        fine.fine.scale.zero_()
+        assert torch.equal(fine(latents), plain(latents))
+
+
+def test_a_patchs_logit_sees_its_38_pixels_alone_of_a_square_of_any_picture() -> None:
+    judge = PatchDiscriminator(width=4, side=128)
+    pictures = torch.randn(1, 3, 256, 256, requires_grad=True)
+    logits = judge(pictures)[0]
+    assert logits.shape == (1, 1, 16, 16) and judge(pictures[..., :64, :64])[0].shape == (1, 1, 8, 8)
+    logits[0, 0, 8, 8].backward()
+    for axis in (1, 2):
+        seen = pictures.grad[0].abs().sum(0).sum(2 - axis).nonzero()[:, 0]
+        assert seen.max() - seen.min() + 1 == 38
+    squares = {judge(pictures)[0].sum().item() for _ in range(5)}
+    assert len(squares) == 5, "another square each time"
 
 
 def test_fastgans_noise_changes_nothing_until_its_scale_is_learned() -> None:

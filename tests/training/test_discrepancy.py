@@ -13,7 +13,7 @@ def clusters(memory: FeatureMemory, labels: torch.Tensor) -> list[torch.Tensor]:
     """Statistics round as many far points as there are labels."""
     draw = torch.Generator().manual_seed(0)
     found = []
-    for i in range(4):
+    for i in range(8):
         width = getattr(memory, f"real_{i}").shape[1]
         centres = 2 * torch.randn(int(labels.max()) + 1, width, generator=draw)
         found.append(centres[labels] + 0.1 * torch.randn(len(labels), width, generator=draw))
@@ -49,9 +49,20 @@ def test_pictures_are_described_with_gradients_at_any_side():
     memory = FeatureMemory(5, size=4)
     pictures = torch.rand(2, 3, 64, 64, requires_grad=True)
     described = memory.describe(pictures)
-    assert [tuple(x.shape) for x in described] == [(2, 48), (2, 80), (2, 224), (2, 640)]
+    assert [tuple(x.shape) for x in described] == 2 * [(2, 48), (2, 80), (2, 224), (2, 640)]
     sum(x.sum() for x in described).backward()
     assert pictures.grad.abs().sum() > 0
+
+
+def test_larger_pictures_are_described_by_a_part_at_full_resolution_too():
+    """A chequerboard of single pixels is grey where the whole is shrunk; only a part shows it."""
+    memory = FeatureMemory(5, size=4)
+    rows, columns = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    fine = ((rows + columns) % 2 * 2.0 - 1).expand(1, 3, 256, 256)
+    whole, part = memory.describe(fine)[:4], memory.describe(fine)[4:]
+    flat = memory.describe(torch.zeros(1, 3, 256, 256))
+    assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(whole, flat[:4], strict=True))
+    assert all((x - y).abs().max() > 0.1 for x, y in zip(part, flat[4:], strict=True))
 
 
 def test_what_sits_at_one_of_three_modes_spreads_to_all():

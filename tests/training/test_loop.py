@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from gan.checkpoint import load_folder
 from gan.errors import RunError
 from tests.training.conftest import make_pictures
 from training.data.pictures import PictureSet
 from training.export import snapshot_file
-from training.loop import GanTrainer, Stopped
+from training.loop import DISCRIMINATOR, GanTrainer, Stopped
+from training.projected import ProjectedDiscriminator
 from training.recipes import RECIPES, GanRecipe
 from training.runs import Run
 from training.start import prepare
@@ -129,6 +133,29 @@ def test_every_recipe_fits_its_own_data(name: str, tmp_path: Path) -> None:
     side, channels, classes = SIZES.get(recipe.source.split(":")[0], (recipe.resolution, recipe.channels, 0))
     made = GanTrainer(recipe, pictures(side, channels, classes), Run(tmp_path))
     assert sum(p.numel() for p in made.generator.parameters()) < 35_000_000
+
+
+@pytest.mark.parametrize("width", [16, 24])
+def test_a_training_goes_on_from_what_a_checkpoint_has_and_begins_the_rest(studio: Path, width: int) -> None:
+    """A generator's new parts, a discriminator that was not there, and one that was but of another make."""
+    folder = studio.parent / "checkpoints" / "tiny"
+    known = ProjectedDiscriminator(mixed=(16, 16, 16, 16), width=16)
+    save_file({f"projected.{key}": value for key, value in known.state_dict().items()}, folder / DISCRIMINATOR)
+    changes = {
+        "start": "tiny",
+        "resolution": 64,
+        "network": "fastgan",
+        "network_args": {"resolution": 64, "width": 4, "noise": False, "fine": 2},
+        "discriminators": {"projected": {"mixed": [16, 16, 16, 16], "width": width}, "patch": {"width": 4}},
+    }
+    one = trainer(studio / "run", pictures(64), **changes)
+    base = load_folder(folder)[1].state_dict()
+    begun = one.generator.state_dict()
+    assert all(torch.equal(begun[key], value) for key, value in base.items()) and base.keys() < begun.keys()
+    judge = one.discriminators["projected"].state_dict()
+    same = [torch.equal(judge[key], value) for key, value in known.state_dict().items() if key.endswith("weight")]
+    assert all(same) if width == 16 else not any(same)
+    assert all(math.isfinite(value) for value in one.train_step().values())
 
 
 def test_critic_steps_and_the_penalty_take_effect(tmp_path: Path) -> None:
