@@ -6,6 +6,7 @@ The loss is convex: there is one answer, no learning rate to choose, and a few d
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,11 @@ class LinearTrainer(ClassifierTrainer):
         # One iteration a step: its memory of the curvature is part of the saved state.
         parameters = trained_parameters(self.network)
         return torch.optim.LBFGS(parameters, max_iter=1, history_size=10, line_search_fn="strong_wolfe")
+
+    def train(self, on_step: Callable[[ClassifierTrainer, dict[str, float]], None] | None = None) -> None:
+        super().train(on_step)
+        # A cross-validation keeps the trainer of every fold: gigabytes of rows, which nobody needs any more.
+        self.rows = self.rows[:0].clone()
 
     @property
     def pictures_per_step(self) -> int:

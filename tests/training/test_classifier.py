@@ -273,6 +273,7 @@ def test_a_linear_layer_learns_from_what_is_chosen_alone(tmp_path):
     assert trainer.rows.shape == (14 * 3, trainer.network.embedding)
     assert torch.allclose(trainer.rows.norm(dim=1), torch.full((42,), 10.0**0.5), atol=1e-3), "ten blocks of length 1"
     trainer.train()
+    assert len(trainer.rows) == 0, "what a cross-validation would otherwise hold five times"
     predicted = trainer.predict(held)
     assert predicted.logits.shape == (4, 1, 2)
     with torch.no_grad():
