@@ -257,8 +257,8 @@ def batik_best(name: str, source: str, covariances: int = 0) -> ClassifierRecipe
         decay=3e-4,
         save_every=20,
         about="MobileNetV2 and EfficientNet-Lite2, both frozen, with the textures of their middle stages"
-        f"{' and the covariances of eight' if covariances else ''}, under a linear layer. Views, features and decay were "
-        "chosen on the folds of other seeds than the one measured on.",
+        f"{' and the covariances of eight' if covariances else ''}, under a linear layer. Views, features and decay "
+        "were chosen on the folds of other seeds than the one measured on.",
     )
 
 
