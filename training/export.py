@@ -18,7 +18,7 @@ from training.recipes import ClassifierRecipe
 from training.runs import Run
 
 # Columns and rows of ``samples.png``; of large pictures fewer, as their grid weighs megabytes.
-SAMPLE_GRID, LARGE_GRID, LARGE = (8, 3), (8, 2), 256
+SAMPLE_GRID, LARGE_GRID, LARGE = (8, 3), (7, 2), 256
 # The picture of how a training went: this many moments side by side, the same few samples under one another.
 MOMENTS, MOMENT_SAMPLES, MOMENT_SIDE = 8, 4, 64
 # As the loop lays out its fixed samples.
