@@ -81,8 +81,9 @@ def misfits(
         yield "loss (wgan)", f"gradient_penalty ({recipe.gradient_penalty})"
     if recipe.discrepancy and generator.channels != 3:
         yield f"discrepancy ({recipe.discrepancy})", network
-    if recipe.coverage and not recipe.discrepancy:
-        yield f"coverage ({recipe.coverage})", f"discrepancy ({recipe.discrepancy})"
+    for field in ("coverage", "transport"):
+        if getattr(recipe, field) and not recipe.discrepancy:
+            yield f"{field} ({getattr(recipe, field)})", f"discrepancy ({recipe.discrepancy})"
     if recipe.coverage and recipe.batch < 2:
         yield f"coverage ({recipe.coverage})", f"batch ({recipe.batch})"
     for field in ("accumulate", "d_steps"):

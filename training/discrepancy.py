@@ -55,9 +55,11 @@ class FeatureMemory(nn.Module):
         self.size = size = size or MEMORY
         # In a tuple, so that the frozen network is not saved with the rest.
         self._features = (frozen_features(),)
-        for i, channels in enumerate(2 * self._features[0].feature_info.channels()):
-            self.register_buffer(f"real_{i}", torch.zeros(size, 2 * channels))
-            self.register_buffer(f"fake_{i}", torch.zeros(size, 2 * channels))
+        # Of each scale of the whole, then of the part.
+        self.widths = [2 * channels for channels in 2 * self._features[0].feature_info.channels()]
+        for i, width in enumerate(self.widths):
+            self.register_buffer(f"real_{i}", torch.zeros(size, width))
+            self.register_buffer(f"fake_{i}", torch.zeros(size, width))
         self.register_buffer("latents", torch.zeros(size, latent_size))
         self.register_buffer("seen", torch.zeros(2, dtype=torch.long))
 

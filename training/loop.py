@@ -37,6 +37,7 @@ from training.nearness import Nearness
 from training.projected import ProjectedDiscriminator
 from training.recipes import GanRecipe
 from training.runs import Run
+from training.transport import Transport
 
 SAMPLE_COUNT = 36
 # With coverage, which of a batch come from chosen latents and which from freshly drawn ones: every other one, since a
@@ -123,6 +124,8 @@ class GanTrainer:
         if "d" in recipe.spectral:
             add_spectral_norm(self.discriminators)
         self.memory = FeatureMemory(self.generator.latent_size).to(self.device) if recipe.discrepancy else None
+        widths = self.memory.widths if recipe.transport else ()
+        self.transports = nn.ModuleList(Transport(width) for width in widths).to(self.device)
         for net in (self.generator, self.discriminators):
             net.to(self.device, memory_format=torch.channels_last)
         self.ema = Ema(self.generator, recipe.ema)
@@ -239,6 +242,8 @@ class GanTrainer:
             totals["g_discrepancy"] = 0.0
         if recipe.coverage:
             totals["g_coverage"] = 0.0
+        if recipe.transport:
+            totals["g_transport"] = 0.0
 
         for turn in range(recipe.d_steps):
             self.optimizer_d.zero_grad()
@@ -284,6 +289,12 @@ class GanTrainer:
             totals["g_coverage"] += coverage.item() * scale
             lost = lost + recipe.coverage * coverage
         self.memory.add("fake", drawn, fakes.latents[sample])
+        for one, x in zip(self.transports, drawn, strict=False):
+            one.fake.add(x.detach())
+            if one.ready:
+                moved = one(x) / len(self.transports)
+                totals["g_transport"] += moved.item() * scale
+                lost = lost + recipe.transport * moved
         return lost
 
     def discriminator_pass(self, micro: int, totals: dict[str, float]) -> tuple[Fakes, Tensor | None]:
@@ -302,6 +313,8 @@ class GanTrainer:
             wanted = None
             if self.memory:
                 self.memory.add("real", real_views[MEMORY])
+                for one, x in zip(self.transports, real_views[MEMORY], strict=False):
+                    one.real.add(x)
                 if recipe.coverage and self.memory.full:
                     wanted = [x[CHOSEN] for x in real_views[MEMORY]]
             with torch.set_grad_enabled(reused):
@@ -508,6 +521,7 @@ class GanTrainer:
             "optimizer_g": self.optimizer_g.state_dict(),
             "optimizer_d": self.optimizer_d.state_dict(),
             **({"memory": self.memory.state_dict()} if self.memory else {}),
+            **({"transports": self.transports.state_dict()} if self.recipe.transport else {}),
         }
 
     def save(self) -> None:
@@ -526,6 +540,8 @@ class GanTrainer:
         # Some states remember less than this memory does: it is soon full again.
         if self.memory and state["memory"].keys() == self.memory.state_dict().keys():
             self.memory.load_state_dict(state["memory"])
+        if "transports" in state:
+            self.transports.load_state_dict(state["transports"])
         # States of before there were rollbacks lack their number.
         self.step, self.seconds, self.rollbacks = state["step"], state["seconds"], state.get("rollbacks", 0)
         self.set_rates()

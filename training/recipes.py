@@ -32,6 +32,7 @@ class GanRecipe:
         discrepancy: weight of the maximum mean discrepancy in frozen features, against mode collapse.
         coverage: weight of the distance of real pictures to the generated ones nearest to them, which are half of each
             batch then: none may be left out (Li and Malik 2018).
+        transport: weight of the way to the real pictures' mean and covariance in the same frozen features.
         start: a checkpoint whose generator the training starts from.
         precision: "auto" (bfloat16 where the hardware is fast in it), "float32" or "bfloat16".
         steps: of the whole training; the first ``low_steps`` of them at 128² only, a quarter of the cost, and of these
@@ -67,6 +68,7 @@ class GanRecipe:
     reconstruction: float = 1.0
     discrepancy: float = 0.0
     coverage: float = 0.0
+    transport: float = 0.0
     start: str = ""
     precision: str = "auto"
     seed: int = 0

@@ -92,6 +92,7 @@ MISFITS = [
         r"gradient_penalty \(10.0\) and discriminators \(projected\)",
     ),
     ({"coverage": 2.0}, {}, r"coverage \(2.0\) and discrepancy \(0.0\)"),
+    ({"transport": 2.0}, {}, r"transport \(2.0\) and discrepancy \(0.0\)"),
     ({"coverage": 2.0, "discrepancy": 1.0, "batch": 1}, {}, r"coverage \(2.0\) and batch \(1\)"),
     ({"coverage": 2.0, "discrepancy": 1.0, "accumulate": 2}, {}, r"coverage \(2.0\) and accumulate \(2\)"),
     ({"coverage": 2.0, "discrepancy": 1.0, "d_steps": 2}, {}, r"coverage \(2.0\) and d_steps \(2\)"),
