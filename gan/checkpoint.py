@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
 REQUIRED_KEYS = ("kind", "network", "arguments")
-# A matrix with more weights than this is stored as integers of eight bits, with a scale for each row beside it.
-MATRIX_IN_HALF, SCALE = 1 << 22, ".scale"
+# What is stored as integers of eight bits has a scale for each row beside it: matrices with more weights than this, and
+# of what only training begins with any weights of more than a few.
+MATRIX_IN_HALF, FEW, SCALE = 1 << 22, 1 << 12, ".scale"
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:
@@ -70,7 +71,8 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError("error.checkpoint.format", folder=path.parent.name, file=path.name) from error
     for key in [key for key in stored if is_scale(key, stored)]:
-        stored[key.removesuffix(SCALE)] = stored[key.removesuffix(SCALE)] * stored.pop(key)
+        rows, scale = stored[key.removesuffix(SCALE)], stored.pop(key)
+        stored[key.removesuffix(SCALE)] = (rows.flatten(1) * scale).view(rows.shape)
     wanted = network.state_dict()
     for key, tensor in wanted.items():
         if key not in stored:
@@ -91,11 +93,11 @@ def load_weights(network: nn.Module, path: Path) -> nn.Module:
 
 
 def is_scale(key: str, stored: dict[str, Tensor]) -> bool:
-    """Whether the tensor called ``key`` is the scale, a number a row, of a matrix of integers stored beside it."""
+    """Whether the tensor called ``key`` is the scale, a number a row, of integers stored beside it."""
     import torch
 
-    matrix = stored.get(key.removesuffix(SCALE)) if key.endswith(SCALE) else None
-    return matrix is not None and matrix.dtype == torch.int8 and stored[key].shape == (len(matrix), 1)
+    rows = stored.get(key.removesuffix(SCALE)) if key.endswith(SCALE) else None
+    return rows is not None and rows.dtype == torch.int8 and rows.dim() > 1 and stored[key].shape == (len(rows), 1)
 
 
 def load_folder(folder: Path | str) -> tuple[dict[str, Any], nn.Module]:
@@ -105,9 +107,10 @@ def load_folder(folder: Path | str) -> tuple[dict[str, Any], nn.Module]:
     return config, load_weights(build_network(config), folder / WEIGHTS).eval()
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True) -> None:
+def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True, coarse: bool = False) -> None:
     """Store tensors as safetensors, unless told otherwise floating-point ones in half precision and very large matrices
-    in eight bits: each weight is then off by at most 1/254 of its row's largest.
+    in eight bits: each weight is then off by at most 1/254 of its row's largest (a row of a convolution is what makes
+    one channel). ``coarse`` keeps eight bits of all but the smallest.
     """
     import torch
     from safetensors.torch import save_file
@@ -117,9 +120,12 @@ def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True) -> N
         tensor = tensor.detach().cpu().contiguous()
         if not half or not tensor.is_floating_point():
             ready[key] = tensor
-        elif tensor.dim() == 2 and tensor.numel() > MATRIX_IN_HALF:
-            scale = (tensor.float().abs().amax(1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
-            ready |= {key: (tensor / scale).round().to(torch.int8), key + SCALE: scale}
+        elif (tensor.dim() == 2 and tensor.numel() > MATRIX_IN_HALF) or (
+            coarse and tensor.dim() > 1 and tensor.numel() > FEW
+        ):
+            rows = tensor.float().flatten(1)
+            scale = (rows.abs().amax(1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+            ready |= {key: (rows / scale).round().to(torch.int8).view(tensor.shape), key + SCALE: scale}
         else:
             ready[key] = tensor.to(torch.float16)
     with atomic(path) as temporary:

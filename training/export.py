@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from gan.card import write_card
-from gan.checkpoint import DISCRIMINATOR, build_network, load_folder, load_weights, save
+from gan.checkpoint import DISCRIMINATOR, build_network, load_folder, load_weights, save, save_weights
 from gan.classify import REJECTION
 from gan.errors import RunError
 from gan.files import atomic
@@ -98,8 +99,8 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
     save(target, network.state_dict(), config)
     discriminators = path.with_name(path.name.replace("step-", "discriminator-"))
     if recipe["report"] == "R1" and discriminators.is_file():
-        with atomic(target / DISCRIMINATOR) as temporary:
-            shutil.copyfile(discriminators, temporary)
+        # Only training begins with them, and moves them at once.
+        save_weights(target / DISCRIMINATOR, load_file(discriminators), coarse=True)
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)
     write_timeline(run, target, config["step"])

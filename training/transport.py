@@ -1,9 +1,9 @@
 """Towards the real pictures' mean and covariance in frozen features: the straightest way there, for each picture.
 
 Between two normal distributions optimal transport is linear: x goes to μ_r + A (x − μ_g) with
-A = C_r^½ (C_r^½ C_g C_r^½)^−½ C_r^½ (Dowson and Landau 1982; Peyré and Cuturi, "Computational Optimal Transport", remark
-2.31). The squared way that all pictures have to go is the Fréchet distance, and so its gradient pulls each picture
-along its own way. Both moments come from far more pictures than a batch has: those of the last steps.
+A = C_r^½ (C_r^½ C_g C_r^½)^−½ C_r^½ (Dowson and Landau 1982; Peyré and Cuturi, "Computational Optimal Transport",
+remark 2.31). The squared way that all pictures have to go is the Fréchet distance, and so its gradient pulls each
+picture along its own way. Both moments come from far more pictures than a batch has: those of the last steps.
 """
 
 from __future__ import annotations

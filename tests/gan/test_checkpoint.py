@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from pathlib import Path
@@ -58,6 +59,20 @@ def test_a_matrix_of_millions_of_weights_keeps_eight_bits(tmp_path: Path) -> Non
     off = (network.dense.weight - matrix).abs().amax(1)
     assert (off <= matrix.abs().amax(1) / 253).all() and network.dense.weight.dtype == torch.float32
     assert (network.dense.bias == 1).all()
+
+
+def test_what_only_training_begins_with_keeps_eight_bits_of_each_channel(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(32, 64, 3), nn.BatchNorm2d(64), nn.Conv2d(64, 3, 1))
+    path = tmp_path / "coarse"
+    save_weights(path, network.state_dict(), coarse=True)
+    assert path.stat().st_size < 1.2 * network[0].weight.numel()
+    loaded = load_weights(copy.deepcopy(network), path).state_dict()
+    for key, tensor in network.state_dict().items():
+        unit = tensor.abs().flatten(1).amax(1).view(-1, 1, 1, 1) if tensor.dim() > 1 else 1.0
+        assert ((loaded[key] - tensor).abs() <= unit / 253).all()
+    # Small ones keep half precision.
+    assert load_file(path)["2.weight"].dtype == torch.float16
 
 
 def change(folder: Path, edit) -> None:
