@@ -80,7 +80,11 @@ class Transport(nn.Module):
         self.fresh = self.fake.seen.clone()
 
     def forward(self, x: Tensor) -> Tensor:
-        """The mean square of the way that generated features have to go, per feature in the real ones' deviations."""
+        """The mean square of the way that generated features have to go, per feature in the real ones' deviations; no
+        number where a feature is none."""
+        if not x.isfinite().all():
+            # There are no eigenvectors then.
+            return x.sum()
         self.refresh()
         here = (x - self.fake.mean) / self.unit
         there = (self.real.mean - self.fake.mean) / self.unit + here.detach() @ self.map

@@ -194,6 +194,33 @@ def test_with_coverage_half_of_a_batch_is_drawn_to_real_pictures(tmp_path: Path,
     assert torch.equal(one.memory.latents, torch.cat([seen[1][2:], seen[2][::2], seen[3][::2]]))
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments that mean something after two batches, and a map for each."""
+    monkeypatch.setattr("training.transport.WINDOW", 32)
+    monkeypatch.setattr("training.transport.REFRESH", 1)
+
+
+@pytest.mark.usefixtures("soon")
+def test_the_way_to_the_real_pictures_begins_with_enough_of_them_and_outlives_a_restart(tmp_path: Path) -> None:
+    data = pictures()
+    one = trainer(tmp_path, data, discrepancy=1.0, transport=2.0)
+    ways = [one.train_step()["g_transport"] for _ in range(3)]
+    assert ways[0] == 0 < min(ways[1:])
+    one.save()
+    again = trainer(tmp_path, data, discrepancy=1.0, transport=2.0)
+    again.restore()
+    assert again.train_step() == one.train_step()
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_way_that_is_no_number_takes_the_run_back_too(tmp_path: Path) -> None:
+    one = trainer(tmp_path, discrepancy=1.0, transport=2.0, steps=5, save_every=2)
+    one.train(poison("generator", {4}))
+    assert (one.step, one.rollbacks) == (5, 1) and one.finite()
+    assert all(buffer.isfinite().all() for buffer in one.transports.buffers())
+
+
 def poison(name: str, steps: set[int]) -> Any:
     """An ``on_step`` that spoils one network, once after each of ``steps``."""
     left = set(steps)

@@ -17,7 +17,7 @@ from training.runs import Run
 
 
 def everything_on(root: Path) -> GanRecipe:
-    """Both discriminators, spectral norm, augmentation, crops, drawn margins, noise, discrepancy,
+    """Both discriminators, spectral norm, augmentation, crops, drawn margins, noise, discrepancy, transport,
     accumulation, bfloat16."""
     make_pictures(root / "cloths", 7)
     return GanRecipe(
@@ -37,6 +37,7 @@ def everything_on(root: Path) -> GanRecipe:
         accumulate=2,
         spectral="gd",
         discrepancy=1.0,
+        transport=1.0,
         precision="bfloat16",
         steps=3,
         save_every=2,
@@ -134,7 +135,7 @@ def test_killed_and_resumed_equals_left_alone(make, tmp_path: Path):
     again, values_again = contents(killed)
     assert tensors.keys() == again.keys() and values == values_again
     parts = {key.split("/")[1] for key in tensors}
-    memory = {"memory"} if recipe.discrepancy else set()
+    memory = {"memory", "transports"} if recipe.discrepancy else set()
     assert parts == {"generator", "discriminators", "ema", "optimizer_g", "optimizer_d"} | memory
     assert [key for key in tensors if not torch.equal(tensors[key], again[key])] == []
     # What a person sees is the same too.
