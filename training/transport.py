@@ -33,8 +33,9 @@ class Moments(nn.Module):
         """Take in a batch (n, width); the average is plain until WINDOW rows were seen, and forgets from then on."""
         self.seen += len(x)
         share = len(x) / min(int(self.seen), WINDOW)
-        self.mean.lerp_(x.mean(0), share)
-        self.outer.lerp_(x.T @ x / len(x), share)
+        with torch.autocast(x.device.type, enabled=False):
+            self.mean.lerp_(x.mean(0), share)
+            self.outer.lerp_(x.T @ x / len(x), share)
 
     @property
     def covariance(self) -> Tensor:
@@ -85,7 +86,9 @@ class Transport(nn.Module):
         if not x.isfinite().all():
             # There are no eigenvectors then.
             return x.sum()
-        self.refresh()
-        here = (x - self.fake.mean) / self.unit
-        there = (self.real.mean - self.fake.mean) / self.unit + here.detach() @ self.map
-        return (here - there).square().mean()
+        # Covariances and their roots want every digit.
+        with torch.autocast(x.device.type, enabled=False):
+            self.refresh()
+            here = (x - self.fake.mean) / self.unit
+            there = (self.real.mean - self.fake.mean) / self.unit + here.detach() @ self.map
+            return (here - there).square().mean()

@@ -202,13 +202,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("soon")
-def test_the_way_to_the_real_pictures_begins_with_enough_of_them_and_outlives_a_restart(tmp_path: Path) -> None:
-    data = pictures()
-    one = trainer(tmp_path, data, discrepancy=1.0, transport=2.0)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_way_to_the_real_pictures_begins_with_enough_of_them_and_outlives_a_restart(tmp_path, precision) -> None:
+    data, changes = pictures(), {"discrepancy": 1.0, "transport": 2.0, "precision": precision}
+    one = trainer(tmp_path, data, **changes)
     ways = [one.train_step()["g_transport"] for _ in range(3)]
     assert ways[0] == 0 < min(ways[1:])
     one.save()
-    again = trainer(tmp_path, data, discrepancy=1.0, transport=2.0)
+    again = trainer(tmp_path, data, **changes)
     again.restore()
     assert again.train_step() == one.train_step()
 
