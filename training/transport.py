@@ -15,7 +15,7 @@ from torch import Tensor, nn
 WINDOW = 2048
 # Pictures between two reckonings of the map: it moves slowly, and takes eigenvectors.
 REFRESH = 80
-# Added to each variance, in units of the real ones' mean variance: directions in which nothing has been seen yet.
+# Added to each variance, as a share of the real ones': for directions in which nothing has been seen yet.
 LEAST = 0.05
 
 
@@ -74,10 +74,11 @@ class Transport(nn.Module):
         """Reckon the map anew where enough pictures have come since."""
         if int(self.fresh) and int(self.fake.seen) - int(self.fresh) < REFRESH:
             return
-        self.unit = self.real.covariance.diagonal().clamp_min(1e-8).sqrt()
+        real = self.real.covariance
+        self.unit = real.diagonal().clamp_min(1e-8).sqrt()
         both = torch.outer(self.unit, self.unit)
         least = LEAST * torch.eye(len(self.unit), device=self.unit.device)
-        self.map = transport(self.real.covariance / both + least, self.fake.covariance / both + least)
+        self.map = transport(real / both + least, self.fake.covariance / both + least)
         self.fresh = self.fake.seen.clone()
 
     def forward(self, x: Tensor) -> Tensor:
