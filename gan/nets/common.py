@@ -14,9 +14,11 @@ def glu(x: Tensor) -> Tensor:
     On channels-last tensors this trains twice as fast on a CPU as ``F.glu``.
     """
     value, gate = x.chunk(2, dim=1)
-    opened = torch.sigmoid(gate)
-    # Without a gradient nobody needs the gate afterwards: memory that was touched already is quicker than new.
-    return value * opened if opened.requires_grad else opened.mul_(value)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return value * torch.sigmoid(gate)
+    # Without a gradient nobody needs the gate afterwards. With few channels the sigmoid is twice as quick on a copy
+    # without gaps between the pixels.
+    return gate.clone().sigmoid_().mul_(value)
 
 
 class GLU(nn.Module):
