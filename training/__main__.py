@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import logging
 import os
@@ -241,6 +242,7 @@ def train(folder: Path, threads: int | None, to: str | None = None) -> None:
     """Run or continue the training in ``folder``, with a progress bar, until its last step or a signal to stop.
 
     Raises:
+        RunError: when another process trains it.
         HubError: when at the end the run cannot be pushed ``to`` its repository.
     """
     import torch
@@ -249,6 +251,7 @@ def train(folder: Path, threads: int | None, to: str | None = None) -> None:
     if threads:
         torch.set_num_threads(threads)
     from training.loop import GanTrainer, Stopped
+    from training.processes import training_alone
     from training.start import prepare, processes
 
     first = processes().is_main_process
@@ -286,7 +289,8 @@ def train(folder: Path, threads: int | None, to: str | None = None) -> None:
         if not (trainer.everywhere(not stopping) if isinstance(trainer, GanTrainer) else not stopping):
             raise Stopped
 
-    trainer.train(on_step)
+    with training_alone(folder) if first else contextlib.nullcontext():
+        trainer.train(on_step)
     bar.close()
     logging.info("%s at step %d", "stopped" if stopping else "finished", trainer.step)
     if pushing:

@@ -137,9 +137,18 @@ def recall_by_class(fake: Tensor, fake_labels: Tensor, real: Tensor, real_labels
 
 
 def fid(fake: Tensor, real: Tensor) -> float:
-    """Fréchet distance of the two sets' normal distributions (Heusel et al. 2017, equation 6)."""
-    statistics = fid_features_to_statistics(fake), fid_features_to_statistics(real)
-    return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    """Fréchet distance of the two sets' normal distributions (Heusel et al. 2017, equation 6).
+
+    A set of fewer pictures than features has a covariance of low rank: the trace of the root is then the sum of the
+    singular values of the sets' centred features multiplied by one another, the same figure in a hundredth of the time.
+    """
+    if min(len(fake), len(real)) >= fake.shape[1]:
+        statistics = fid_features_to_statistics(fake), fid_features_to_statistics(real)
+        return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    fake, real = fake.double(), real.double()
+    a, b = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (fake, real))
+    shared = torch.linalg.svdvals(a @ b.T).sum()
+    return ((fake.mean(0) - real.mean(0)).square().sum() + a.square().sum() + b.square().sum() - 2 * shared).item()
 
 
 def closeness(fake: Tensor, learnt: list[Tensor]) -> dict[str, Any]:

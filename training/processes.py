@@ -5,10 +5,15 @@ A process is told by its id and its start together, so that a reused id is not m
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 
+from gan.errors import RunError
 from gan.settings import hub_patience
 
 STOP_SECONDS = 20
@@ -60,3 +65,21 @@ def state_of(record: dict[str, Any]) -> str:
 def stop_seconds(record: dict[str, Any]) -> float:
     """How long a job may take to stop: one that trains elsewhere has to ask the Hub, and to bring its result home."""
     return 3 * STOP_SECONDS + hub_patience() if "remote" in record else STOP_SECONDS
+
+
+@contextlib.contextmanager
+def training_alone(folder: Path, patience: float = 0) -> Iterator[None]:
+    """Hold the run in ``folder`` for this process: two that train one run would undo each other's work.
+
+    Raises:
+        RunError: when another process still trains it after ``patience`` seconds.
+    """
+    lock = FileLock(folder / ".worker.lock", timeout=patience)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError("error.run.held", folder=folder) from error
+    try:
+        yield
+    finally:
+        lock.release()

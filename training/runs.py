@@ -9,6 +9,8 @@ save.
     snapshots/       step-000500.safetensors: the averaged generator, half precision; at most 20, evenly spaced, and
                      the best by KID
 
+While a process trains the run it holds the lock on .worker.lock (``training.processes.training_alone``).
+
 Every file is written whole under another name, flushed, and renamed into place.
 """
 

@@ -17,10 +17,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from gan import settings
-from gan.errors import HubError, explained
+from gan.errors import HubError, RunError, explained
 from training import jobs, processes, progress, records
 
 # For one that has ended its training and is on its way out.
@@ -30,13 +28,16 @@ TURN_SECONDS = 30
 def main(folder: Path, token: str = "") -> int:
     """Train the job in ``folder`` to its end or until told to stop; the process's exit code."""
     give_way(settings.niceness())
-    # Held until the process is gone, however it goes: two processes never train one run.
-    mine = FileLock(folder / ".worker.lock", timeout=TURN_SECONDS)
     try:
-        mine.acquire()
-    except Timeout:
-        print("Another process trains this run.")
+        with processes.training_alone(folder, TURN_SECONDS):
+            return carry_out(folder, token)
+    except RunError as error:
+        print(error)
         return 1
+
+
+def carry_out(folder: Path, token: str) -> int:
+    """Train the job, note how it ended, and start the next; the exit code."""
     job = folder.name
     with records.changing(job) as record:
         # Whoever started this process may have been killed before noting it.

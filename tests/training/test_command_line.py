@@ -12,8 +12,10 @@ import torch
 from gan.checkpoint import load_folder
 from gan.errors import RunError
 from gan.nets.cgan import ConditionalGenerator
+from tests.training.conftest import make_pictures
 from training.__main__ import changed, main
 from training.export import export_run
+from training.processes import training_alone
 from training.recipes import RECIPES, GanRecipe
 from training.runs import Run, flatten, unflatten
 
@@ -81,6 +83,28 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(monkeypatch, capsy
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(monkeypatch, capsys, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "cloths")
+    folder = tmp_path / "run"
+    recipe = GanRecipe(
+        name="small",
+        report="R4",
+        source=str(tmp_path / "cloths"),
+        network="dcgan",
+        network_args={"resolution": 32, "width": 4},
+        discriminators={"dcgan": {"resolution": 32, "width": 4}},
+        resolution=32,
+        batch=2,
+        steps=1,
+    )
+    Run(folder).create(recipe)
+    with training_alone(folder):
+        assert run(monkeypatch, "resume", folder) == 1
+    assert f"Another process trains the run in {folder}: " in capsys.readouterr().err
+    assert not Run(folder).state_file.exists()
+    assert run(monkeypatch, "resume", folder) == 0 and Run(folder).load_state()["step"] == 1
 
 
 def test_missing_data_names_the_folder_and_the_command(monkeypatch, capsys, tmp_path: Path) -> None:

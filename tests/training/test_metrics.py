@@ -157,6 +157,14 @@ def test_a_set_against_itself_is_perfect():
     assert figures["precision"] == figures["recall"] == figures["memorised"] == 1
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(12, 40), st.integers(12, 40), st.integers(0, 1000))
+def test_fid_is_the_same_whether_pictures_or_features_are_fewer(generated, count, seed):
+    fake, real = cloud(generated, seed, 10), cloud(count, seed + 1, 10) * 2 + 1
+    wide = [torch.cat([x, torch.zeros(len(x), 50)], 1) for x in (fake, real)]
+    assert metrics.fid(*wide) == pytest.approx(metrics.fid(fake, real), rel=1e-4)
+
+
 def test_too_few_pictures_are_refused():
     with pytest.raises(ValueError, match="too few"):
         metrics.generator_figures(cloud(4, 0), cloud(40, 1))
