@@ -174,7 +174,7 @@ def export(
     """Make a checkpoint folder of a run."""
     from training.export import export_run
 
-    typer.echo(export_run(run, folder, step, standing=True))
+    typer.echo(export_run(run, folder, step))
 
 
 @app.command()

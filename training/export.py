@@ -15,7 +15,6 @@ from gan.errors import RunError
 from gan.files import atomic
 from gan.pictures import png_bytes
 from gan.settings import checkpoints_folder
-from training.ema import standing_statistics
 from training.recipes import ClassifierRecipe
 from training.runs import Run
 
@@ -64,11 +63,10 @@ def snapshot_file(run: Run, step: int | None) -> Path:
     return files[step]
 
 
-def export_run(folder: Path | str, target: Path | None = None, step: int | None = None, standing: bool = False) -> Path:
+def export_run(folder: Path | str, target: Path | None = None, step: int | None = None) -> Path:
     """Write a generator run's snapshot as a checkpoint: weights, config, history and samples. Returns its folder.
 
-    ``metrics.json`` is written by ``evaluate``, and the card then written anew. With ``standing`` batch norm's
-    statistics are taken anew (:func:`training.ema.standing_statistics`), which takes up to a minute on a CPU.
+    ``metrics.json`` is written by ``evaluate``, and the card then written anew.
 
     Raises:
         RunError: when there is no run or no snapshot.
@@ -96,8 +94,6 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         "start": recipe["start"],
     }
     network = load_weights(build_network(config), path)
-    if standing:
-        standing_statistics(network, recipe["batch"])
     if network.classes:
         config["classes"] = [str(i) for i in range(network.classes)]
     save(target, network.state_dict(), config)

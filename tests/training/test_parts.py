@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gan import nets
 from gan.nets.common import add_spectral_norm
 from training.data.pictures import PictureSet, draw_batch
 from training.diffaug import POLICIES, cutout, diff_augment, rotation, translation
-from training.ema import STATISTICS, Ema, standing_statistics
+from training.ema import Ema
 from training.losses import LOSSES, discriminator_loss, generator_loss, gradient_penalty
 from training.projected import ProjectedDiscriminator, frozen_features, whole_and_cut
 
@@ -177,27 +176,6 @@ def test_the_average_of_a_spectrally_normed_network_keeps_its_directions() -> No
     ema.update(net, 10_000)
     mine, theirs = ema.average[0].parametrizations.weight[0], net[0].parametrizations.weight[0]
     torch.testing.assert_close(mine._u, theirs._u)
-
-
-def test_standing_statistics_are_those_of_the_network_itself() -> None:
-    torch.manual_seed(0)
-    net = nets.build(nets.GENERATORS, "dcgan", {"resolution": 32, "width": 4})
-    first = net.state_dict()
-    plain = {name: tensor.clone() for name, tensor in first.items()}
-    seed = torch.random.get_rng_state()
-    standing_statistics(net, batch=16, pictures=1000)
-    assert torch.equal(torch.random.get_rng_state(), seed) and not net.training
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert norms and all(norm.momentum == 0.1 and not norm.training for norm in norms)
-    changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, plain[name])}
-    assert changed and all(name.endswith((*STATISTICS, "num_batches_tracked")) for name in changed)
-    # What goes out of a norm has the mean and spread that its gain and bias say.
-    seen = []
-    norms[-1].register_forward_hook(lambda norm, given, out: seen.append(out.clone()))
-    net(torch.randn(512, net.latent_size))
-    mean, spread = seen[0].mean((0, 2, 3)), seen[0].std((0, 2, 3))
-    torch.testing.assert_close(mean, norms[-1].bias, atol=0.05, rtol=0)
-    torch.testing.assert_close(spread, norms[-1].weight.abs(), atol=0.05, rtol=0)
 
 
 def test_the_average_answers_as_in_evaluation() -> None:
