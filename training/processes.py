@@ -74,12 +74,9 @@ def training_alone(folder: Path, patience: float = 0) -> Iterator[None]:
     Raises:
         RunError: when another process still trains it after ``patience`` seconds.
     """
-    lock = FileLock(folder / ".worker.lock", timeout=patience)
     try:
-        lock.acquire()
+        held = FileLock(folder / ".worker.lock", timeout=patience).acquire()
     except Timeout as error:
         raise RunError("error.run.held", folder=folder) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
