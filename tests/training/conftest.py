@@ -112,12 +112,12 @@ def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def end_jobs(studio: Path) -> Iterator[None]:
-    """No process that a test started outlives it."""
+def end_jobs(studio: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No process that a test started outlives it, nor one that a timer of an earlier test starts in its place."""
     yield
-    for record in records.every():
-        process = processes.process_of(record)
-        if process:
+    monkeypatch.setenv("CANTING_TRAIN", "0")
+    while going := [one for record in records.every() if (one := processes.process_of(record))]:
+        for process in going:
             process.kill()
             process.wait(20)
 
