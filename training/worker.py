@@ -28,12 +28,13 @@ TURN_SECONDS = 30
 def main(folder: Path, token: str = "") -> int:
     """Train the job in ``folder`` to its end or until told to stop; the process's exit code."""
     give_way(settings.niceness())
-    try:
-        with processes.training_alone(folder, TURN_SECONDS):
-            return carry_out(folder, token)
-    except RunError as error:
-        print(error)
-        return 1
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(processes.training_alone(folder, TURN_SECONDS))
+        except RunError as error:
+            print(error)
+            return 1
+        return carry_out(folder, token)
 
 
 def carry_out(folder: Path, token: str) -> int:

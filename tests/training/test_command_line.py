@@ -13,6 +13,7 @@ from gan.checkpoint import load_folder
 from gan.errors import RunError
 from gan.nets.cgan import ConditionalGenerator
 from tests.training.conftest import make_pictures
+from tests.training.test_loop import SMALL
 from training.__main__ import changed, main
 from training.export import export_run
 from training.processes import training_alone
@@ -88,18 +89,7 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(monkeypatch, capsy
 def test_a_run_that_another_process_trains_is_left_to_it(monkeypatch, capsys, tmp_path: Path) -> None:
     make_pictures(tmp_path / "cloths")
     folder = tmp_path / "run"
-    recipe = GanRecipe(
-        name="small",
-        report="R4",
-        source=str(tmp_path / "cloths"),
-        network="dcgan",
-        network_args={"resolution": 32, "width": 4},
-        discriminators={"dcgan": {"resolution": 32, "width": 4}},
-        resolution=32,
-        batch=2,
-        steps=1,
-    )
-    Run(folder).create(recipe)
+    Run(folder).create(dataclasses.replace(SMALL, source=str(tmp_path / "cloths"), steps=1))
     with training_alone(folder):
         assert run(monkeypatch, "resume", folder) == 1
     assert f"Another process trains the run in {folder}: " in capsys.readouterr().err
