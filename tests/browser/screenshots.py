@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 import gan
@@ -65,6 +66,8 @@ def shoot(page: Page, path: Path) -> None:
     page.mouse.move(2, 2)
     page.wait_for_timeout(1500)
     page.screenshot(path=path, full_page=True)
+    # A palette takes a quarter of the space, and the repository keeps every version.
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 
 
 def main(url: str, folder: Path = ROOT / ".github" / "pictures") -> None:
