@@ -18,7 +18,7 @@ from gan.settings import VERSION
 MAX_COUNT = 64
 MAX_SEED = 2**31 - 1
 MAX_TRUNCATION = 1.5
-# Small batches keep the features of 256² pictures within a CPU's cache: sixteen pictures take a third less time in
+# Small batches keep the features of 256² pictures within a CPU's cache: sixteen pictures take a quarter less time in
 # batches of four than in batches of eight.
 MICRO_BATCH = 4
 
