@@ -132,6 +132,11 @@ def introduction(folder: Path, config: dict[str, Any]) -> str:
         lines.append(config["about"])
     if config.get("start"):
         lines.append(f"Training began from `{config['start']}`.")
+    if config.get("latents"):
+        lines.append(
+            f"Its latents count as if they were {config['latents']} times as long as those of the training: that makes "
+            "its pictures more varied, and a few more of them odd."
+        )
     if config["kind"] == "generator":
         use = f'gan.load("{folder.name}").sample(4, seed=7)'
         if (folder / "samples.png").is_file():

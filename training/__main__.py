@@ -170,11 +170,14 @@ def export(
     step: Annotated[
         int | None, typer.Option(help="Which snapshot; the best by KID, else the last, when absent.")
     ] = None,
+    latents: Annotated[
+        float, typer.Option(help="How long latents count, compared with the training's: above 1 for more variety.")
+    ] = 1.0,
 ) -> None:
     """Make a checkpoint folder of a run."""
     from training.export import export_run
 
-    typer.echo(export_run(run, folder, step))
+    typer.echo(export_run(run, folder, step, latents))
 
 
 @app.command()

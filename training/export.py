@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,19 @@ def snapshot_file(run: Run, step: int | None) -> Path:
     return files[step]
 
 
-def export_run(folder: Path | str, target: Path | None = None, step: int | None = None) -> Path:
+def export_run(folder: Path | str, target: Path | None = None, step: int | None = None, latents: float = 1.0) -> Path:
     """Write a generator run's snapshot as a checkpoint: weights, config, history and samples. Returns its folder.
 
     ``metrics.json`` is written by ``evaluate``, and the card then written anew.
 
+    Args:
+        folder: the run's.
+        target: the checkpoint folder; that of the recipe's name when absent.
+        step: which snapshot, see :func:`snapshot_file`.
+        latents: how long each latent is to count, compared with those of the training: above 1 for more variety.
+
     Raises:
-        RunError: when there is no run or no snapshot.
+        RunError: when there is no run or no snapshot, or for ``latents`` that its network has no way to count.
     """
     run = Run(folder)
     stored = run.read()
@@ -94,6 +101,11 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         "start": recipe["start"],
     }
     network = load_weights(build_network(config), path)
+    if latents != 1:
+        if not hasattr(network, "lengthen") or not 0 < latents < math.inf:
+            raise RunError("error.run.latents", network=recipe["network"], latents=latents)
+        network.lengthen(latents)
+        config["latents"] = latents
     if network.classes:
         config["classes"] = [str(i) for i in range(network.classes)]
     save(target, network.state_dict(), config)

@@ -229,6 +229,17 @@ def test_a_styled_fastgans_larger_picture_is_the_smaller_one_and_more_detail() -
         torch.testing.assert_close(large, enlarged, rtol=1e-4, atol=1e-5)
 
 
+def test_latents_that_count_longer_are_longer_latents() -> None:
+    generator = FastGANGenerator(64, width=4, latent_size=8, noise=False, styled=True).eval()
+    latents = torch.randn(2, 8)
+    with torch.no_grad():
+        for block in generator.blocks.values():
+            block.style.bias.normal_()
+        longer = generator(1.3 * latents)
+        generator.lengthen(1.3)
+        torch.testing.assert_close(generator(latents), longer)
+
+
 def test_fine_detail_is_added_to_what_is_there() -> None:
     plain = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True).eval()
     fine = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True, fine=6).eval()

@@ -12,6 +12,7 @@ import torch
 from gan.checkpoint import load_folder
 from gan.errors import RunError
 from gan.nets.cgan import ConditionalGenerator
+from gan.nets.fastgan import FastGANGenerator
 from tests.training.conftest import make_pictures
 from tests.training.test_loop import SMALL
 from training.__main__ import changed, main
@@ -174,6 +175,28 @@ def test_export_takes_the_best_snapshot_where_they_were_measured(tmp_path: Path)
     assert json.loads((folder / "config.json").read_text())["step"] == 10
     with pytest.raises(RunError, match="no snapshot of step 15"):
         export_run(tmp_path / "run", tmp_path / "digits", step=15)
+
+
+def test_export_lets_latents_count_longer_where_the_network_can(tmp_path: Path) -> None:
+    finished(tmp_path / "digits")
+    with pytest.raises(RunError, match="Latents of cgan cannot count 1.3 times"):
+        export_run(tmp_path / "digits", tmp_path / "made", latents=1.3)
+    assert not (tmp_path / "made").exists()
+    made = []
+    network = {"resolution": 64, "width": 4, "noise": False, "styled": True}
+    run = Run(tmp_path / "cloths")
+    run.create(dataclasses.replace(SMALL, network="fastgan", network_args=network, resolution=64))
+    generator = FastGANGenerator(**network)
+    for block in generator.blocks.values():
+        torch.nn.init.normal_(block.style.weight)
+    run.save_snapshot(1, generator.state_dict())
+    for latents in (1.0, 1.3):
+        folder = export_run(run.folder, tmp_path / str(latents), latents=latents)
+        made.append(load_folder(folder)[1].eval())
+        assert ("1.3 times as long" in (folder / "README.md").read_text()) == (latents == 1.3)
+    drawn = torch.randn(2, 256)
+    with torch.no_grad():
+        torch.testing.assert_close(made[1](drawn), made[0](1.3 * drawn), rtol=0.01, atol=0.01)
 
 
 def test_fields_that_do_not_fit_are_refused_before_the_first_step(tmp_path: Path) -> None:
