@@ -41,7 +41,7 @@ def state(job: str) -> str:
 @pytest.mark.timeout(900)
 def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[Path]):
     first = jobs.start("tiny", pictures, {"steps": 2000}, "ayu")
-    second = jobs.start("tiny", pictures[0].parent, {"steps": 24, "name": "Kain <b>nenek</b>"}, "ayu")
+    second = jobs.start("tiny", pictures[0].parent, {"steps": 9, "name": "Kain <b>nenek</b>"}, "ayu")
     assert (state(first), state(second)) == ("running", "waiting")
     recipe = Run(studio / first).read()["recipe"]
     assert recipe["start"] == "tiny" and recipe["network_args"]["width"] == 4 and recipe["rate_g"] == 1e-4
@@ -78,10 +78,10 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
     died = wait_for(lambda: (now := jobs.status(second, "id")).state == "failed" and now, 10)
     assert died.reason.startswith("Proses pelatihan berakhir tanpa pesan")
     saved = Run(studio / second).load_state()["step"]
-    assert 1 <= saved < 24
+    assert 1 <= saved < 9
     jobs.resume(second)
     finished = wait_for(lambda: (now := jobs.status(second)).state == "finished" and now, 240)
-    assert finished.step == 24 and finished.checkpoint
+    assert finished.step == 9 and finished.checkpoint
     lines = Run(studio / second).metrics()
     assert [line["step"] for line in lines] == sorted({line["step"] for line in lines})
     with pytest.raises(RunError, match="finished"):
@@ -314,7 +314,7 @@ def test_a_full_disk_is_said_and_the_saved_state_stays(
     studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
 ):
     """A real disk cannot be filled without filling it for everybody: what fails is the writing of tensors."""
-    job = jobs.start("tiny", pictures)
+    job = jobs.start("tiny", pictures, {"steps": 3})
     idle[0].kill()
     idle[0].wait()
     state_file = records.folder_of(job) / "state.safetensors"

@@ -209,15 +209,36 @@ def test_from_pictures_to_a_model_of_ones_own(studio: Path, classes: Path, tmp_p
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("moment", ["looking", "learning", "checking"])
-def test_stopped_at_any_moment_and_resumed_it_ends_the_same(
-    classes: Path, moment: str, idle, monkeypatch: pytest.MonkeyPatch
-):
-    left, stopped = (jobs.start(BASE, classes, {"steps": 60}, "ayu") for _ in range(2))
-    assert worker.train(records.folder_of(left), "") == "finished"
-    folder = records.folder_of(stopped)
-    calls = {"looking": ("__init__", 1), "learning": ("train_step", 21), "checking": ("train_step", 60 + 21)}
-    name, at = calls[moment]
+def test_stopped_at_any_moment_and_resumed_it_ends_the_same(classes: Path, idle, monkeypatch: pytest.MonkeyPatch):
+    """While it looks at the pictures, while it learns, and while it checks itself."""
+    assert threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    moments = {"": (), "looking": ("__init__", 1), "learning": ("train_step", 21), "checking": ("train_step", 60 + 21)}
+    made = {}
+    for moment, call in moments.items():
+        folder = records.folder_of(jobs.start(BASE, classes, {"steps": 60}, "ayu"))
+        made[moment] = folder / "checkpoint"
+        if moment:
+            with monkeypatch.context() as patched:
+                patched.setattr(ClassifierTrainer, call[0], told_to_stop(*call))
+                assert worker.train(folder, "") == "stopped"
+            assert made[moment].is_dir() == (moment != "looking")
+            assert not (made[moment] / "metrics.json").exists()
+        assert worker.train(folder, "") == "finished"
+        signal.signal(signal.SIGTERM, before)
+    kept = ("accuracy", "loss", "images", "weights_sha256")
+    ends = {
+        moment: (
+            (path / "model.safetensors").read_bytes(),
+            [json.loads((path / "metrics.json").read_text())[key] for key in kept],
+        )
+        for moment, path in made.items()
+    }
+    assert [moment for moment, end in ends.items() if end != ends[""]] == []
+
+
+def told_to_stop(name: str, at: int):
+    """A method of the trainer whose ``at``th call is preceded by the signal that stops a run."""
     original, seen = getattr(ClassifierTrainer, name), []
 
     def told(self, *arguments):
@@ -226,20 +247,7 @@ def test_stopped_at_any_moment_and_resumed_it_ends_the_same(
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, *arguments)
 
-    assert threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
-    with monkeypatch.context() as patched:
-        patched.setattr(ClassifierTrainer, name, told)
-        assert worker.train(folder, "") == "stopped"
-    assert (folder / "checkpoint").is_dir() == (moment != "looking")
-    assert not (folder / "checkpoint" / "metrics.json").exists()
-    assert worker.train(folder, "") == "finished"
-    signal.signal(signal.SIGTERM, before)
-    made = [records.folder_of(job) / "checkpoint" for job in (left, stopped)]
-    assert made[0].joinpath("model.safetensors").read_bytes() == made[1].joinpath("model.safetensors").read_bytes()
-    kept = ("accuracy", "loss", "images", "weights_sha256")
-    one, other = ({key: json.loads((path / "metrics.json").read_text())[key] for key in kept} for path in made)
-    assert one == other
+    return told
 
 
 @pytest.mark.timeout(300)
