@@ -188,7 +188,7 @@ def test_export_lets_latents_count_longer_where_the_network_can(tmp_path: Path) 
     run.create(dataclasses.replace(SMALL, network="fastgan", network_args=network, resolution=64))
     generator = FastGANGenerator(**network)
     for block in generator.blocks.values():
-        torch.nn.init.normal_(block.style.weight)
+        torch.nn.init.normal_(block.style.weight, std=0.3)
     run.save_snapshot(1, generator.state_dict())
     for latents in (1.0, 1.3):
         folder = export_run(run.folder, tmp_path / str(latents), latents=latents)
@@ -196,7 +196,7 @@ def test_export_lets_latents_count_longer_where_the_network_can(tmp_path: Path) 
         assert ("1.3 times as long" in (folder / "README.md").read_text()) == (latents == 1.3)
     drawn = torch.randn(2, 256)
     with torch.no_grad():
-        torch.testing.assert_close(made[1](drawn), made[0](1.3 * drawn), rtol=0.01, atol=0.01)
+        torch.testing.assert_close(made[1](drawn), made[0](1.3 * drawn), rtol=0, atol=0.01)  # stored as halves
 
 
 def test_fields_that_do_not_fit_are_refused_before_the_first_step(tmp_path: Path) -> None:
