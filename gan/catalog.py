@@ -68,12 +68,12 @@ def entries(kind: str | None = None) -> list[Entry]:
 
 
 def best_first(models: list[Entry]) -> list[Entry]:
-    """Batik first, which is what people come for, the reports' own recipes last, and the best by FID of either."""
+    """Batik first, which is what people come for, the best by FID before the others; "-report" after all of them."""
 
     def place(one: Entry) -> tuple[bool, bool, float, str]:
         return (
-            not one.name.startswith("batik"),
             one.name.endswith("-report"),
+            not one.name.startswith("batik"),
             one.metrics.get("fid", math.inf),
             one.name,
         )

@@ -29,6 +29,7 @@ TITLES = {
     "batik-parang": "Batik Parang",
     "batik-megamendung": "Batik Megamendung",
     "batik-kawung": "Batik Kawung",
+    "batik-parang-report": "Batik Parang (as reported)",
     "anime-lsgan": "Anime faces (LSGAN)",
     "anime-best": "Anime faces",
     "anime-dcgan": "Anime faces (DCGAN)",
@@ -110,8 +111,8 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         config["classes"] = [str(i) for i in range(network.classes)]
     save(target, network.state_dict(), config)
     discriminators = path.with_name(path.name.replace("step-", "discriminator-"))
-    if recipe["report"] == "R1" and discriminators.is_file():
-        # Only training begins with them, and moves them at once.
+    if recipe["report"] == "R1" and not recipe["name"].endswith("-report") and discriminators.is_file():
+        # Only training begins with them, and moves them at once. A report's recipe is there to be compared with.
         save_weights(target / DISCRIMINATOR, load_file(discriminators), coarse=True)
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)
