@@ -130,7 +130,7 @@ def test_a_file_that_is_no_picture_is_named(workshop: App, visitor: Callable[...
 def test_a_run_is_renamed_promoted_repeated_and_deleted(workshop: App, visitor: Callable[..., Page], tmp_path: Path):
     page = visitor("Train")
     hand_in(page, make_cloths(tmp_path, 10))
-    page.locator("#train-steps input[type=number]").fill("12")
+    page.locator("#train-steps input[type=number]").fill("50")
     page.locator("#train-start").click()
     state, runs = page.locator("#train-state"), page.locator("#train-runs label")
     expect(state.locator("[data-state=finished]")).to_be_visible(timeout=PATIENCE)
@@ -141,9 +141,9 @@ def test_a_run_is_renamed_promoted_repeated_and_deleted(workshop: App, visitor: 
     expect(runs).to_contain_text("Kain <b>nenek</b> · finished")
 
     page.locator("#train-moment input[type=range]").focus()
-    for _ in range(4):
+    for _ in range(10):
         page.keyboard.press("ArrowLeft")
-    expect(page.locator("#train-samples")).to_contain_text(re.compile(r"step 8\b"))
+    expect(page.locator("#train-samples")).to_contain_text(re.compile(r"step (28|30|32)\b"))
     page.locator("#train-promote").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("The model is now that of step", timeout=PATIENCE)
     (config,) = (
@@ -151,7 +151,7 @@ def test_a_run_is_renamed_promoted_repeated_and_deleted(workshop: App, visitor: 
         for path in workshop.runs.glob("*/checkpoint/config.json")
         if "nenek" in path.read_text()
     )
-    assert config["step"] == 8 and config["title"] == "Kain <b>nenek</b>"
+    assert 26 < config["step"] < 34 and config["title"] == "Kain <b>nenek</b>"
 
     page.locator("#train-repeat").click()
     expect(runs).to_have_count(2)

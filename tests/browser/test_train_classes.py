@@ -81,7 +81,7 @@ def test_from_classes_to_classify_and_generate(workshop: App, visitor: Callable[
     expect(page.locator("#train-steps")).to_be_visible()
     upload.set_input_files(make_cloths(tmp_path / "cloths", 10))
     expect(said).to_contain_text("10 of 10 pictures")
-    page.locator("#train-steps input[type=number]").fill("10")
+    page.locator("#train-steps input[type=number]").fill("50")
     page.locator("#train-name input, #train-name textarea").fill("Kain nenek")
     page.locator("#train-start").click()
     expect(figures).to_be_hidden()
