@@ -83,6 +83,8 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
     stored = run.read()
     recipe = stored["recipe"]
     target = target or checkpoints_folder() / recipe["name"]
+    if latents != 1 and (recipe["network"] != "fastgan" or not 0 < latents < math.inf):
+        raise RunError("error.run.latents", network=recipe["network"], latents=latents)
     if stored["kind"] == "ClassifierRecipe":
         return export_classifier(run, recipe, target)
     path = snapshot_file(run, step)
@@ -103,8 +105,6 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
     }
     network = load_weights(build_network(config), path)
     if latents != 1:
-        if not hasattr(network, "lengthen") or not 0 < latents < math.inf:
-            raise RunError("error.run.latents", network=recipe["network"], latents=latents)
         network.lengthen(latents)
         config["latents"] = latents
     if network.classes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,9 @@ def test_export_lets_latents_count_longer_where_the_network_can(tmp_path: Path) 
     for block in generator.blocks.values():
         torch.nn.init.normal_(block.style.weight, std=0.3)
     run.save_snapshot(1, generator.state_dict())
+    for latents in (0.0, -1.3, math.inf, math.nan):
+        with pytest.raises(RunError, match=f"cannot count {latents} times"):
+            export_run(run.folder, tmp_path / "made", latents=latents)
     for latents in (1.0, 1.3):
         folder = export_run(run.folder, tmp_path / str(latents), latents=latents)
         made.append(load_folder(folder)[1].eval())
