@@ -15,6 +15,7 @@ from gan.classify import REJECTION
 from gan.errors import RunError
 from gan.files import atomic
 from gan.pictures import png_bytes
+from gan.results import role
 from gan.settings import checkpoints_folder
 from training.recipes import ClassifierRecipe
 from training.runs import Run
@@ -111,7 +112,7 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         config["classes"] = [str(i) for i in range(network.classes)]
     save(target, network.state_dict(), config)
     discriminators = path.with_name(path.name.replace("step-", "discriminator-"))
-    if recipe["report"] == "R1" and not recipe["name"].endswith("-report") and discriminators.is_file():
+    if recipe["report"] == "R1" and role(recipe["name"]) != "report" and discriminators.is_file():
         # Only training begins with them, and moves them at once. A report's recipe is there to be compared with.
         save_weights(target / DISCRIMINATOR, load_file(discriminators), coarse=True)
     write_history(run, target / "history.csv", config["step"])
