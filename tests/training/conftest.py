@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from gan.settings import ROOT
 from training import jobs, processes, records
 
 # A process that a job's id is written on, that does nothing, and may refuse to be stopped.
@@ -57,15 +57,16 @@ def wait_for(happened: Callable[[], object], seconds: float = 60) -> object:
     raise AssertionError(f"waited {seconds} s in vain")
 
 
-def training_process(*words: str | Path) -> subprocess.Popen:
-    """``python -m training`` with ``words``, on one thread, so that two of them do not disturb each other."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "training", *map(str, words)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+def resuming(folder: Path) -> BaseProcess:
+    """A process that carries a run on as ``python -m training resume`` does, on one thread, so that two of them do not
+    disturb each other. It begins with everything imported, which would take longer than a test's training."""
+    from training.__main__ import train
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training.__main__", "training.loop", "training.classifier"])
+    process = context.Process(target=train, args=(folder, 1))
+    process.start()
+    return process
 
 
 @pytest.fixture(autouse=True)

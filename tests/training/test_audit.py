@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from gan.errors import DataError
-from tests.training.conftest import training_process
+from gan.settings import ROOT
 from training import audit
 from training.data.sources import open_source
 
@@ -52,7 +54,8 @@ def test_a_twin_in_another_class_drops_both(tmp_path: Path):
 
 
 def test_the_command_writes_a_report_and_refuses_too_few(folder: Path, tmp_path: Path):
-    assert training_process("audit", folder, "--out", tmp_path / "out").wait(120) == 0
+    command = [sys.executable, "-m", "training", "audit", folder, "--out", tmp_path / "out"]
+    assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "report.json", "contact-sheet.png", f"{folder.name}.csv"
     }  # fmt: skip

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from gan import nets
-from tests.training.conftest import training_process, wait_for
+from tests.training.conftest import resuming, wait_for
 from training.augment import augmented, draw_matrix
 from training.classifier import CLEAN, ClassifierTrainer, fused, open_for
 from training.data.pictures import PictureSet
@@ -102,19 +102,19 @@ def test_killed_and_resumed_equals_left_alone(tmp_path):
     recipe = digits_recipe(tmp_path, precision="bfloat16")
     facts = {"chosen": list(range(0, 18, 2)) + [1, 3], "held": [5, 7, 9, 11]}
     alone, killed = (started(recipe, tmp_path / name, **facts) for name in ("alone", "killed"))
-    left = training_process("resume", alone.folder)
-    victim = training_process("resume", killed.folder)
+    left = resuming(alone.folder)
+    victim = resuming(killed.folder)
     wait_for(killed.state_file.exists, 90)
     seed = random.randrange(2**32)
     print("seed of the moment of the kill:", seed)
     time.sleep(random.Random(seed).uniform(0, 0.3))
     victim.kill()
-    victim.communicate()
+    victim.join()
     assert killed.load_state()["step"] in range(recipe.save_every, recipe.steps + 1)
-    resumed = training_process("resume", killed.folder)
+    resumed = resuming(killed.folder)
     for process in (left, resumed):
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
+        process.join(120)
+        assert process.exitcode == 0
     assert_same(alone, killed)
 
 

@@ -252,7 +252,7 @@ def test_any_snapshot_can_be_made_the_model(studio: Path, trained: str):
 @pytest.mark.timeout(600)
 def test_a_kill_while_promoting_leaves_one_model_or_the_other(studio: Path, trained: str):
     jobs.promote(trained, 10)
-    for _ in range(5):
+    for _ in range(3):
         process = multiprocessing.get_context("spawn").Process(target=promote_for_ever, args=(trained,))
         process.start()
         log = studio / trained / "swaps"

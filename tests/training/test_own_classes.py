@@ -213,10 +213,10 @@ def test_stopped_at_any_moment_and_resumed_it_ends_the_same(classes: Path, idle,
     """While it looks at the pictures, while it learns, and while it checks itself."""
     assert threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
-    moments = {"": (), "looking": ("__init__", 1), "learning": ("train_step", 21), "checking": ("train_step", 60 + 21)}
+    moments = {"": (), "looking": ("__init__", 1), "learning": ("train_step", 8), "checking": ("train_step", 20 + 8)}
     made = {}
     for moment, call in moments.items():
-        folder = records.folder_of(jobs.start(BASE, classes, {"steps": 60}, "ayu"))
+        folder = records.folder_of(jobs.start(BASE, classes, {"steps": 20}, "ayu"))
         made[moment] = folder / "checkpoint"
         if moment:
             with monkeypatch.context() as patched:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from tests.training.conftest import make_pictures, training_process, wait_for
+from tests.training.conftest import make_pictures, resuming, wait_for
 from training.recipes import GanRecipe
 from training.runs import Run
 
@@ -26,7 +26,10 @@ def everything_on(root: Path) -> GanRecipe:
         source=str(root / "cloths"),
         network="fastgan",
         network_args={"resolution": 64, "width": 4},
-        discriminators={"projected": {}, "fastgan": {"resolution": 64, "width": 4}},
+        discriminators={
+            "projected": {"mixed": [16, 16, 16, 16], "width": 16},
+            "fastgan": {"resolution": 64, "width": 4},
+        },
         resolution=64,
         loss="soft-hinge",
         crop=(0.6, 1.0),
@@ -115,21 +118,21 @@ def test_killed_and_resumed_equals_left_alone(make, tmp_path: Path):
     for run in (alone, killed):
         run.create(recipe)
 
-    left = training_process("resume", alone.folder)
-    victim = training_process("resume", killed.folder)
+    left = resuming(alone.folder)
+    victim = resuming(killed.folder)
     wait_for(killed.state_file.exists, 240)
     seed = random.randrange(2**32)
     print("seed of the moment of the kill:", seed)
     per_step = (killed.state_file.stat().st_mtime - first_sample(killed)) / recipe.save_every
     time.sleep(random.Random(seed).uniform(0, 0.6) * per_step * (recipe.steps - recipe.save_every))
     victim.kill()
-    victim.communicate()
+    victim.join()
     assert killed.load_state()["step"] in range(recipe.save_every, recipe.steps)
 
-    resumed = training_process("resume", killed.folder)
+    resumed = resuming(killed.folder)
     for process in (left, resumed):
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors.decode()
+        process.join(240)
+        assert process.exitcode == 0
 
     tensors, values = contents(alone)
     again, values_again = contents(killed)
