@@ -76,7 +76,7 @@ FIGURES = {
     "real": "Real pictures compared with",
     "reference": "Reference",
     "steps": "Training steps",
-    "minutes": "Minutes of training",
+    "minutes": "Minutes of training, those of what it began from included",
     "parameters": "Parameters",
 }
 

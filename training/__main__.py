@@ -19,8 +19,9 @@ from gan.command_line import run as run_command_line
 from gan.errors import RunError
 from gan.settings import runs_folder
 from training.allocator import keep_memory
+from training.bases import trained_before
 from training.place import DEFAULT_TIMEOUT, Place
-from training.recipes import RECIPES
+from training.recipes import RECIPES, GanRecipe
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -97,7 +98,8 @@ def fit(
     from training.start import processes
 
     if processes().is_main_process:
-        Run(folder).create(recipe, started=time.time())
+        facts = trained_before(recipe.start) if isinstance(recipe, GanRecipe) else {}
+        Run(folder).create(recipe, started=time.time(), **facts)
     (folder,) = broadcast_object_list([folder])
     train(folder, threads)
 

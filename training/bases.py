@@ -8,6 +8,7 @@ from pathlib import Path
 from gan import catalog
 from gan.checkpoint import read_config
 from gan.errors import RunError
+from gan.results import history
 from training.recipes import RECIPES, ClassifierRecipe, GanRecipe
 
 DEFAULT_STEPS = 1000
@@ -69,6 +70,17 @@ def fine_tuning(base: str, folder: Path, steps: int, mirror: bool | None = None)
         snapshot_every=snapshot_every,
         save_every=min(50, snapshot_every),
     )
+
+
+def trained_before(start: str) -> dict[str, float]:
+    """``minutes_before``, a fact of a run that begins with the checkpoint ``start``: how long that one was trained, all
+    that it began from included. Nothing where there is none or its history does not say.
+
+    Raises:
+        CheckpointError: when there is no such model.
+    """
+    rows = history(catalog.find(start) / "history.csv") if start else []
+    return {"minutes_before": rows[-1]["minutes"]} if rows and "minutes" in rows[-1] else {}
 
 
 def own_classes(base: str, folder: Path, steps: int | None = None, mirror: bool | None = None) -> ClassifierRecipe:

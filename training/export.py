@@ -182,7 +182,11 @@ def write_rejection(run: Run, target: Path) -> None:
 
 
 def write_history(run: Run, path: Path, last: int) -> None:
-    """``history.csv`` up to step ``last``: step, minutes, images, then one column a metric; at most 500 rows."""
+    """``history.csv`` up to step ``last``: step, minutes, images, then one column a metric; at most 500 rows.
+
+    Steps and pictures are the run's own; its minutes go on from those of the model that it began with.
+    """
+    before = run.read().get("minutes_before", 0)
     lines = [line for line in run.metrics() if line["step"] <= last]
     every = max(1, len(lines) // 400)
     # The last row and the rows with figures beside the losses stay whatever the thinning.
@@ -195,7 +199,7 @@ def write_history(run: Run, path: Path, last: int) -> None:
             row: dict[str, Any] = {key: line[key] for key in columns if key in line}
             row |= {
                 "step": line["step"],
-                "minutes": round(line.get("seconds", 0) / 60, 2),
+                "minutes": round(before + line.get("seconds", 0) / 60, 2),
                 "images": line.get("images"),
             }
             writer.writerow(row)

@@ -166,6 +166,7 @@ def begin(
         subject = subject if len(subject) <= LONGEST_SUBJECT else f"{subject[:LONGEST_SUBJECT]}…"
     else:
         recipe = bases.fine_tuning(base, home / "pictures", wanted["steps"] or bases.DEFAULT_STEPS, wanted["mirror"])
+        facts = bases.trained_before(base)
         names = [f"{number:04d}.jpg" for number in range(1, len(copies) + 1)]
         subject = bases.entry(base).title
     retention.make_room(owner)

@@ -14,9 +14,11 @@ from gan.checkpoint import load_folder
 from gan.errors import RunError
 from gan.nets.cgan import ConditionalGenerator
 from gan.nets.fastgan import FastGANGenerator
+from gan.results import history
 from tests.training.conftest import make_pictures
 from tests.training.test_loop import SMALL
 from training.__main__ import changed, main
+from training.bases import trained_before
 from training.export import export_run
 from training.processes import training_alone
 from training.recipes import RECIPES, GanRecipe
@@ -168,6 +170,27 @@ def test_export_takes_the_newest_snapshot_and_writes_a_checkpoint(tmp_path: Path
     assert names == {"config.json", "model.safetensors", "history.csv", "samples.png", "README.md"}
     rows = (folder / "history.csv").read_text().splitlines()
     assert rows == ["step,minutes,images,d_loss", "10,10.0,80,1.0", "20,20.0,160,1.0"]
+
+
+def test_minutes_go_on_from_those_of_the_model_that_a_run_began_with(monkeypatch, tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    base = export_run(tmp_path / "run", tmp_path / "digits")
+    for digit in range(10):
+        make_pictures(tmp_path / "pictures" / str(digit), 1, "L")
+    changes = {
+        "source": tmp_path / "pictures",
+        "start": base,
+        "network_args": RECIPE.network_args,
+        "discriminators": RECIPE.discriminators,
+        "batch": 2,
+        "snapshot_every": 1,
+    }
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    assert run(monkeypatch, "fit", "mnist-cgan", "--run", tmp_path / "more", "--steps", "1", *words) == 0
+    (first,) = history(export_run(tmp_path / "more", tmp_path / "taught") / "history.csv")
+    assert first["step"] == 1 and 20 <= first["minutes"] < 21
+    assert trained_before(str(tmp_path / "taught")) == {"minutes_before": first["minutes"]}
+    assert trained_before("") == {}
 
 
 def test_export_takes_the_best_snapshot_where_they_were_measured(tmp_path: Path) -> None:
