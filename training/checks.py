@@ -26,6 +26,8 @@ def check_values(recipe: GanRecipe) -> None:
     for key in ("batch", "accumulate", "d_steps", "save_every", "snapshot_every"):
         if getattr(recipe, key) < 1:
             raise RunError("error.run.least", key=key, value=getattr(recipe, key), least=1)
+    if not 0 <= recipe.cooldown <= 1:
+        raise RunError("error.run.share", key="cooldown", value=recipe.cooldown)
 
 
 # Discriminators that judge pictures of any side.

@@ -232,6 +232,7 @@ class GanTrainer:
             NotFinite: when a loss is no number; nothing of this step may be kept then.
         """
         recipe = self.recipe
+        self.set_rates()
         torch.manual_seed(mix(recipe.seed, self.step, self.accelerator.process_index, 2))
         self.generator.train()
         self.discriminators.train()
@@ -433,7 +434,6 @@ class GanTrainer:
         self.seconds = seconds
         if count <= MOST_ROLLBACKS:
             self.rollbacks = count
-            self.set_rates()
         if self.accelerator.is_main_process:
             # At once: a run that is killed now must not try the same rates again.
             self.save()
@@ -446,10 +446,13 @@ class GanTrainer:
         )
 
     def set_rates(self) -> None:
-        """The recipe's rates, halved for each time the run went back."""
-        for optimizer, rate in ((self.optimizer_g, self.recipe.rate_g), (self.optimizer_d, self.recipe.rate_d)):
+        """The recipe's rates of the step to come, halved for each time the run went back."""
+        recipe, share = self.recipe, SMALLER**self.rollbacks
+        if recipe.cooldown:
+            share *= min(1.0, (1 - self.step / recipe.steps) / recipe.cooldown)
+        for optimizer, rate in ((self.optimizer_g, recipe.rate_g), (self.optimizer_d, recipe.rate_d)):
             for group in optimizer.param_groups:
-                group["lr"] = rate * SMALLER**self.rollbacks
+                group["lr"] = rate * share
 
     def snapshot(self, pictures: Tensor) -> None:
         """Keep the averaged generator and the discriminators of this step, and a grid of the generator's pictures."""
@@ -544,7 +547,6 @@ class GanTrainer:
             self.transports.load_state_dict(state["transports"])
         # States of before there were rollbacks lack their number.
         self.step, self.seconds, self.rollbacks = state["step"], state["seconds"], state.get("rollbacks", 0)
-        self.set_rates()
         self.run.forget_after(self.step)
 
 

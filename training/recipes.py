@@ -23,6 +23,7 @@ class GanRecipe:
         flip: mirror half of the pictures.
         augment: DiffAugment policies, on reals and fakes.
         rate_g, rate_d: Adam's learning rates (different ones: TTUR, Heusel et al. 2017).
+        cooldown: the share of the steps, at the end, over which both rates fall linearly to zero.
         betas: Adam's.
         batch: pictures a forward pass; ``accumulate`` passes make one step.
         d_steps: updates of the discriminators, each on pictures of its own, for one of the generator.
@@ -59,6 +60,7 @@ class GanRecipe:
     augment: tuple[str, ...] = ()
     rate_g: float = 2e-4
     rate_d: float = 2e-4
+    cooldown: float = 0.0
     betas: tuple[float, float] = (0.5, 0.999)
     batch: int = 8
     accumulate: int = 1

@@ -115,6 +115,8 @@ def test_parts_that_do_not_fit_are_refused_with_both_fields(tmp_path, changes, d
         ({"augment": ("color", "blur")}, "augment cannot be blur"),
         ({"precision": "int8"}, "precision cannot be int8"),
         ({"batch": 0}, "batch cannot be 0: it is at least 1"),
+        ({"cooldown": 1.5}, "cooldown cannot be 1.5: it is a share, from 0 to 1"),
+        ({"cooldown": math.nan}, "cooldown cannot be nan"),
         ({"network": "gpt"}, "no network called 'gpt'"),
         ({"discriminators": {"dcgan": {"resolution": 28}}}, "32 or 64 pixels a side, not 28"),
         ({"discriminators": {"projected": {"depth": 3}}}, "projected does not take these arguments"),
@@ -259,6 +261,21 @@ def test_a_loss_that_is_no_number_takes_the_run_back_with_half_the_rates(tmp_pat
     again = trainer(tmp_path, rate_d=4e-4, steps=13)
     again.train()
     assert again.optimizer_d.param_groups[0]["lr"] == 2e-4
+
+
+def test_rates_fall_to_zero_over_the_cooldown_also_in_a_later_process(tmp_path: Path) -> None:
+    rates = []
+
+    def on_step(one: GanTrainer, values: dict[str, float]) -> None:
+        rates.append([optimizer.param_groups[0]["lr"] for optimizer in (one.optimizer_g, one.optimizer_d)])
+        if one.step == 7:
+            raise Stopped
+
+    changes = {"rate_d": 4e-4, "cooldown": 0.5}
+    trainer(tmp_path, **changes).train(on_step)
+    trainer(tmp_path, **changes).train(on_step)
+    shares = [1.0] * 7 + [5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert rates == [pytest.approx([2e-4 * share, 4e-4 * share]) for share in shares]
 
 
 def test_after_three_times_the_run_stops_with_the_last_good_state(tmp_path: Path) -> None:

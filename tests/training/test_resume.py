@@ -63,6 +63,7 @@ def with_labels(root: Path) -> GanRecipe:
         flip=True,
         augment=("translation",),
         rate_d=4e-4,
+        cooldown=0.8,
         batch=6,
         accumulate=2,
         spectral="d",
