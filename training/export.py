@@ -41,6 +41,7 @@ TITLES = {
     "cifar10-dense": "CIFAR-10 (dense GAN)",
     "mnist-cgan": "Digits",
     "mnist-cgan-report": "Digits (as reported)",
+    "mnist-cgan-projection": "Digits (projection discriminator)",
     "judge-mnist": "Judge of digits",
     "judge-batik": "Judge of batik motifs",
     "batik-cnn-3": "Three motifs (scratch CNN)",
