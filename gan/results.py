@@ -130,6 +130,12 @@ def history(path: Path) -> list[dict[str, float]]:
     return rows
 
 
+def history_end(folder: Path) -> dict[str, float]:
+    """``steps`` and ``minutes`` of a checkpoint's training, from the last row of its history; nothing without one."""
+    rows = history(folder / "history.csv")
+    return {"steps": int(rows[-1]["step"]), "minutes": rows[-1]["minutes"]} if rows and "minutes" in rows[-1] else {}
+
+
 # What can be drawn ------------------------------------------------------------------------------------------------
 
 

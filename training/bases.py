@@ -8,7 +8,7 @@ from pathlib import Path
 from gan import catalog
 from gan.checkpoint import read_config
 from gan.errors import RunError
-from gan.results import history
+from gan.results import history_end
 from training.recipes import RECIPES, ClassifierRecipe, GanRecipe
 
 DEFAULT_STEPS = 1000
@@ -79,8 +79,8 @@ def trained_before(start: str) -> dict[str, float]:
     Raises:
         CheckpointError: when there is no such model.
     """
-    rows = history(catalog.find(start) / "history.csv") if start else []
-    return {"minutes_before": rows[-1]["minutes"]} if rows and "minutes" in rows[-1] else {}
+    end = history_end(catalog.find(start)) if start else {}
+    return {"minutes_before": end["minutes"]} if end else {}
 
 
 def own_classes(base: str, folder: Path, steps: int | None = None, mirror: bool | None = None) -> ClassifierRecipe:

@@ -20,6 +20,7 @@ from gan.card import CONFUSION, write_card
 from gan.checkpoint import WEIGHTS, read_config, write_config
 from gan.errors import DataError, RunError
 from gan.files import atomic
+from gan.results import history_end
 from training import rejection
 from training.classifier import ClassifierTrainer, Predictions, open_for, opened, squares
 from training.data.pictures import PictureSet, evenly_spaced
@@ -125,16 +126,6 @@ def spread(data: PictureSet, most: int) -> PictureSet:
         return data
     chosen = evenly_spaced(len(data), most)
     return data.select(chosen, f"{most} of its {len(data)} pictures, evenly spaced")
-
-
-def history_end(folder: Path) -> dict[str, Any]:
-    """``steps`` and ``minutes`` of the training, from the last row of ``history.csv``."""
-    try:
-        with (folder / "history.csv").open(newline="") as file:
-            last = list(csv.DictReader(file))[-1]
-        return {"steps": int(last["step"]), "minutes": float(last["minutes"])}
-    except (OSError, IndexError, KeyError, ValueError):
-        return {}
 
 
 # Classifiers ------------------------------------------------------------------------------------------------------

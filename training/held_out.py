@@ -16,11 +16,11 @@ from gan import catalog
 from gan.checkpoint import read_config, write_config
 from gan.classify import REJECTION, Rejection
 from gan.files import atomic
+from gan.results import history_end
 from training.classifier import ClassifierTrainer, Predictions, open_for
 from training.evaluate import (
     UNSURE_BELOW,
     calibrated,
-    history_end,
     joined,
     write_confusion,
     write_curves,

@@ -270,6 +270,26 @@ def batik_best(name: str, source: str, covariances: int = 0) -> ClassifierRecipe
     )
 
 
+def digits(name: str, about: str, cooldown: float = 0.0) -> GanRecipe:
+    """R5's conditional GAN."""
+    return GanRecipe(
+        name=name,
+        report="R5",
+        source="mnist:train",
+        network="cgan",
+        discriminators={"cgan": {}},
+        resolution=28,
+        channels=1,
+        loss="bce",
+        cooldown=cooldown,
+        batch=200,
+        steps=20_000,
+        save_every=1000,
+        snapshot_every=1000,
+        about=about,
+    )
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -402,36 +422,11 @@ RECIPES = {
             snapshot_every=500,
             about="R4 improved: a lean FastGAN generator against a projected discriminator that sees pictures at 96².",
         ),
-        GanRecipe(
-            name="mnist-cgan-report",
-            report="R5",
-            source="mnist:train",
-            network="cgan",
-            discriminators={"cgan": {}},
-            resolution=28,
-            channels=1,
-            loss="bce",
-            batch=200,
-            steps=20_000,
-            save_every=1000,
-            snapshot_every=1000,
-            about="R5 as written; its 20,000 epochs are read as steps.",
-        ),
-        GanRecipe(
-            name="mnist-cgan",
-            report="R5",
-            source="mnist:train",
-            network="cgan",
-            discriminators={"cgan": {}},
-            resolution=28,
-            channels=1,
-            loss="bce",
+        digits("mnist-cgan-report", "R5 as written; its 20,000 epochs are read as steps."),
+        digits(
+            "mnist-cgan",
+            "R5 improved: both rates fall to zero over the last three tenths of the training.",
             cooldown=0.3,
-            batch=200,
-            steps=20_000,
-            save_every=1000,
-            snapshot_every=1000,
-            about="R5 improved: both rates fall to zero over the last three tenths of the training.",
         ),
         GanRecipe(
             name="mnist-cgan-projection",
