@@ -1,7 +1,8 @@
 """Conditional GAN for 28×28 digits, report R5: Mirza & Osindero, "Conditional Generative Adversarial Nets", 2014
 (arXiv 1411.1784), with convolutions. Widths are unstated there.
 
-:class:`ConditionalDiscriminator` is the report's. :class:`ProjectionDiscriminator` is Canting's improvement.
+:class:`ConditionalDiscriminator` is the report's, :class:`ProjectionDiscriminator` an improvement. The options are what
+the report wished for: PixelNorm in the generator, dropout in the discriminator.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gan.nets.common import init_normal
+from gan.nets.common import init_normal, normed
 
 
 class ConditionalGenerator(nn.Module):
@@ -20,23 +21,27 @@ class ConditionalGenerator(nn.Module):
         latent_size: length of the latent vector.
         width: channels at 14×14; twice as many at 7×7, half at 28×28.
         classes: how many labels there are.
+        norm: "batch" or "pixel", see :func:`gan.nets.common.normed`.
+
+    Raises:
+        ValueError: for a norm it cannot build.
     """
 
     resolution, channels = 28, 1
     value_range = (0, 1)
 
-    def __init__(self, latent_size: int = 100, width: int = 64, classes: int = 10) -> None:
+    def __init__(self, latent_size: int = 100, width: int = 64, classes: int = 10, norm: str = "batch") -> None:
         super().__init__()
         self.latent_size, self.width, self.classes = latent_size, width, classes
         self.dense = nn.Linear(latent_size + classes, 2 * width * 49, bias=False)
         self.layers = nn.Sequential(
-            nn.BatchNorm2d(2 * width),
+            normed(norm, 2 * width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(width),
+            normed(norm, width),
             nn.LeakyReLU(0.2, inplace=True),
             nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(width // 2),
+            normed(norm, width // 2),
             nn.LeakyReLU(0.2, inplace=True),
             nn.ConvTranspose2d(width // 2, 1, 3, 1, 1),
             nn.Sigmoid(),
@@ -50,26 +55,31 @@ class ConditionalGenerator(nn.Module):
 
 
 class ConditionalDiscriminator(nn.Module):
-    """The picture with one plane a class, three convolutions with batch norm and LeakyReLU, one logit."""
+    """The picture with one plane a class, three convolutions with batch norm and LeakyReLU, one logit.
+
+    Args:
+        width: channels after the first convolution, doubled at both further ones.
+        classes: how many labels there are.
+        dropout: share of activations dropped after every convolution.
+    """
 
     resolution, channels = 28, 1
 
-    def __init__(self, width: int = 32, classes: int = 10) -> None:
+    def __init__(self, width: int = 32, classes: int = 10, dropout: float = 0.0) -> None:
         super().__init__()
         self.label_count = classes
-        self.layers = nn.Sequential(
-            nn.Conv2d(1 + classes, width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(2 * width),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(2 * width, 4 * width, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(4 * width),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Flatten(),
-            nn.Linear(4 * width * 16, 1),
-        )
+        layers: list[nn.Module] = []
+        inside = 1 + classes
+        for outside, kernel in ((width, 4), (2 * width, 4), (4 * width, 3)):
+            layers += [
+                nn.Conv2d(inside, outside, kernel, 2, 1, bias=False),
+                nn.BatchNorm2d(outside),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            inside = outside
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(inside * 16, 1))
         init_normal(self)
 
     def forward(self, pictures: Tensor, labels: Tensor) -> list[Tensor]:

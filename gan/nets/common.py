@@ -63,6 +63,17 @@ class PixelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
+def normed(norm: str, channels: int) -> nn.Module:
+    """The layer after a generator's convolution: "batch" norm, or "pixel", which looks at one position of one picture.
+
+    Raises:
+        ValueError: for any other name.
+    """
+    if norm not in ("batch", "pixel"):
+        raise ValueError(f"The generator has batch or pixel norm, not {norm!r}.")
+    return nn.BatchNorm2d(channels) if norm == "batch" else PixelNorm()
+
+
 class ConditionalBatchNorm(nn.Module):
     """Batch norm whose gain and bias are the label's (Dumoulin et al. 2017); with no classes an ordinary one."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gan.nets.common import PixelNorm, init_normal
+from gan.nets.common import init_normal, normed
 
 RESOLUTIONS = (32, 64)
 
@@ -23,7 +23,7 @@ class DCGANGenerator(nn.Module):
         width: channels at half the resolution, doubled at every halving down to 4×4.
         latent_size: length of the latent vector.
         classes: with labels, each has a learned vector of the same length, put beside the latent.
-        norm: "batch", or "pixel", which looks at one position of one picture alone.
+        norm: "batch" or "pixel", see :func:`gan.nets.common.normed`.
 
     Raises:
         ValueError: for a resolution or norm it cannot build.
@@ -38,8 +38,6 @@ class DCGANGenerator(nn.Module):
         super().__init__()
         if resolution not in RESOLUTIONS:
             raise ValueError(f"DCGAN builds 32 or 64 pixels a side, not {resolution}.")
-        if norm not in ("batch", "pixel"):
-            raise ValueError(f"DCGAN's generator has batch or pixel norm, not {norm!r}.")
         self.resolution, self.latent_size, self.classes = resolution, latent_size, classes
         self.embed = nn.Embedding(classes, latent_size) if classes else None
         inside, outside = latent_size * (2 if classes else 1), width * resolution // 8
@@ -57,11 +55,6 @@ class DCGANGenerator(nn.Module):
         if self.embed is not None:
             latents = torch.cat([latents, self.embed(labels).to(latents.dtype)], dim=1)
         return self.layers(latents[:, :, None, None])
-
-
-def normed(norm: str, channels: int) -> nn.Module:
-    """The layer after a generator's convolution."""
-    return nn.BatchNorm2d(channels) if norm == "batch" else PixelNorm()
 
 
 class DCGANDiscriminator(nn.Module):

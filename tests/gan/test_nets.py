@@ -26,6 +26,7 @@ PAIRS = [
     ("lsgan", {}, "lsgan", {}),
     ("cgan", {}, "cgan", {}),
     ("cgan", {}, "cgan-projection", {}),
+    ("cgan", {"norm": "pixel"}, "cgan", {"dropout": 0.3}),
     ("dcgan", {"width": 8}, "dcgan", {"width": 8}),
     ("dcgan", {"resolution": 32, "width": 8, "classes": 10, "norm": "pixel"}, "dcgan", {"resolution": 32, "width": 8}),
     ("dcgan", {"width": 8}, "dcgan", {"width": 8, "batch_norm": False, "dropout": 0.3}),
@@ -139,8 +140,21 @@ def test_small_pairs_refuse_other_resolutions(name: str) -> None:
     for family in (nets.GENERATORS, nets.DISCRIMINATORS):
         with pytest.raises(ValueError, match="32 or 64 pixels a side, not 28"):
             nets.build(family, name, {"resolution": 28})
+
+
+@pytest.mark.parametrize("name", ["cgan", "dcgan"])
+def test_generators_refuse_other_norms(name: str) -> None:
     with pytest.raises(ValueError, match="not 'layer'"):
-        nets.build(nets.GENERATORS, "dcgan", {"norm": "layer"})
+        nets.build(nets.GENERATORS, name, {"norm": "layer"})
+
+
+@pytest.mark.parametrize("name", ["cgan", "dcgan"])
+def test_dropout_drops_in_training_alone(name: str) -> None:
+    net = nets.build(nets.DISCRIMINATORS, name, {"dropout": 0.3})
+    pictures, labels = torch.randn(4, net.channels, net.resolution, net.resolution), torch.arange(4)
+    assert not torch.equal(net(pictures, labels)[0], net(pictures, labels)[0])
+    net.eval()
+    assert torch.equal(net(pictures, labels)[0], net(pictures, labels)[0])
 
 
 def test_pixel_norm_gives_every_pixel_the_length_one() -> None:
