@@ -101,5 +101,5 @@ def own_classes(base: str, folder: Path, steps: int | None = None, mirror: bool 
         at_large="",
         flip=recipe.flip if mirror is None else mirror,
         steps=steps or recipe.steps,
-        save_every=max(1, (steps or recipe.steps) // 10),
+        save_every=max(1, (steps or recipe.steps) // 4),
     )
