@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -57,16 +58,28 @@ def wait_for(happened: Callable[[], object], seconds: float = 60) -> object:
     raise AssertionError(f"waited {seconds} s in vain")
 
 
-def resuming(folder: Path) -> BaseProcess:
-    """A process that carries a run on as ``python -m training resume`` does, on one thread, so that two of them do not
-    disturb each other. It begins with everything imported, which would take longer than a test's training."""
-    from training.__main__ import train
-
+def beside(function: Callable[..., None], *arguments: object) -> BaseProcess:
+    """A process that calls a function of a module, in the environment that this one has now. It begins with everything
+    imported, which would take longer than what most tests do in it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training.__main__", "training.loop", "training.classifier"])
-    process = context.Process(target=train, args=(folder, 1))
+    context.set_forkserver_preload(["training.__main__", "training.loop", "training.classifier", "training.promote"])
+    process = context.Process(target=in_environment, args=(dict(os.environ), function, *arguments))
     process.start()
     return process
+
+
+def in_environment(environment: dict[str, str], function: Callable[..., None], *arguments: object) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    function(*arguments)
+
+
+def resuming(folder: Path) -> BaseProcess:
+    """A process that carries a run on as ``python -m training resume`` does, on one thread, so that two of them do not
+    disturb each other."""
+    from training.__main__ import train
+
+    return beside(train, folder, 1)
 
 
 @pytest.fixture(autouse=True)

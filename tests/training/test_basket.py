@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from gan.errors import DataError
 from gan.pictures import open_picture
-from tests.training.conftest import make_cloths, make_pictures
+from tests.training.conftest import beside, make_cloths, make_pictures
 from training import basket, choose
 from training.intake import TooFew
 
@@ -102,8 +101,7 @@ def test_a_refused_drop_changes_nothing(pictures: list[Path], tmp_path: Path):
 def test_a_killed_drop_leaves_the_basket_as_it_was(pictures: list[Path], tmp_path: Path):
     basket.add("ayu", pictures)
     more = make_cloths(tmp_path / "more", 60, side=700)[12:]
-    process = multiprocessing.get_context("spawn").Process(target=basket.add, args=("ayu", more), daemon=True)
-    process.start()
+    process = beside(basket.add, "ayu", more)
     folder = basket.folder_of("ayu") / "pictures"
     while len(list(folder.iterdir())) < 14:
         os.sched_yield()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -26,7 +25,7 @@ from gan import catalog
 from gan.errors import DataError, RunError
 from gan.settings import VERSION
 from gan.texts import say
-from tests.training.conftest import DEAF, IDLE, make_base, make_cloths, wait_for
+from tests.training.conftest import DEAF, IDLE, beside, make_base, make_cloths, wait_for
 from training import jobs, processes, progress, records, worker
 from training.runs import Run
 from training.tab import CALM_SECONDS, EAGER_SECONDS, pace
@@ -154,10 +153,7 @@ def app_of_its_own(pictures: list[Path], count: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_two_apps_on_one_folder_keep_one_queue(studio: Path, pictures: list[Path]):
-    spawn = multiprocessing.get_context("spawn")
-    apps = [spawn.Process(target=app_of_its_own, args=(pictures, 4)) for _ in range(2)]
-    for app in apps:
-        app.start()
+    apps = [beside(app_of_its_own, pictures, 4) for _ in range(2)]
     for app in apps:
         app.join(200)
         assert app.exitcode == 0
@@ -253,8 +249,7 @@ def test_any_snapshot_can_be_made_the_model(studio: Path, trained: str):
 def test_a_kill_while_promoting_leaves_one_model_or_the_other(studio: Path, trained: str):
     jobs.promote(trained, 10)
     for _ in range(3):
-        process = multiprocessing.get_context("spawn").Process(target=promote_for_ever, args=(trained,))
-        process.start()
+        process = beside(promote_for_ever, trained)
         log = studio / trained / "swaps"
         wait_for(log.exists, 120)
         time.sleep(random.uniform(0, 1.5))
