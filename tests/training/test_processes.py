@@ -21,9 +21,9 @@ from training.runs import Run
 
 def launch(count: int, *words: str | Path) -> subprocess.Popen:
     """That many processes, each on one thread. (``accelerate launch`` starts several on a CPU through MPI only.)"""
+    together = ["-m", "torch.distributed.run", "--nproc_per_node", str(count), "--master_port", str(free_port())]
     return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count)]
-        + ["--master_port", str(free_port()), *map(str, words)],
+        [sys.executable, *(together if count > 1 else []), *map(str, words)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
