@@ -96,8 +96,9 @@ def pictures(tmp_path: Path) -> list[Path]:
     return make_cloths(tmp_path / "cloths")
 
 
-def make_base(folder: Path) -> Path:
-    """A checkpoint folder with a tiny untrained generator that says it was made by the recipe batik-kawung."""
+def make_base(folder: Path, **changes: object) -> Path:
+    """A checkpoint folder with a tiny untrained generator that says it was made by the recipe batik-kawung, with
+    ``changes`` in its config."""
     from gan import nets
     from gan.checkpoint import save
 
@@ -113,7 +114,7 @@ def make_base(folder: Path) -> Path:
         # It sees pictures as small as they are: enlarged they would take most of a test's time.
         "discriminators": {"projected": {"mixed": [16, 16, 16, 16], "width": 16}},
     }
-    return save(folder, nets.build(nets.GENERATORS, "fastgan", arguments).state_dict(), config)
+    return save(folder, nets.build(nets.GENERATORS, "fastgan", arguments).state_dict(), config | changes)
 
 
 @pytest.fixture
