@@ -237,6 +237,8 @@ def changed(recipe: Any, settings: list[str]) -> Any:
         except (ValueError, SyntaxError):
             values[key] = text
         present = getattr(recipe, key)
+        if isinstance(present, tuple) and isinstance(values[key], list):
+            values[key] = tuple(values[key])
         number = isinstance(present, int | float) and isinstance(values[key], int | float)
         if present is not None and not number and type(values[key]) is not type(present):
             raise RunError("error.run.value", key=key, value=text, kind=type(present).__name__)

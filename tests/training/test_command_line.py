@@ -49,6 +49,10 @@ def test_settings_change_fields_and_keep_their_types() -> None:
     assert recipe.start == "batik-parang" and RECIPE.batch == 8
 
 
+def test_a_list_will_do_where_a_recipe_has_a_tuple():
+    assert changed(RECIPE, ['augment=["color", "cutout"]']).augment == ("color", "cutout")
+
+
 @pytest.mark.parametrize("setting", ["batch", "size=3", "=3", "batch=many", "augment=3", "network_args=[1]"])
 def test_settings_that_do_not_fit_are_refused(setting: str) -> None:
     with pytest.raises(RunError):
