@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import DESKTOP, App, serve
 from tests.training.conftest import make_cloths, wait_for
-from training.tab import CALM_SECONDS
+from training.watch import CALM_SECONDS
 
 # Trainings give way to everything else on the machine.
 PATIENCE = 240_000

@@ -28,7 +28,7 @@ from gan.texts import say
 from tests.training.conftest import DEAF, IDLE, beside, make_base, make_cloths, wait_for
 from training import jobs, processes, progress, records, worker
 from training.runs import Run
-from training.tab import CALM_SECONDS, EAGER_SECONDS, pace
+from training.watch import CALM_SECONDS, EAGER_SECONDS, pace
 
 pytestmark = pytest.mark.usefixtures("end_jobs")
 

@@ -19,7 +19,7 @@ from gan.pictures import open_picture
 from gan.settings import ROOT
 from gan.tabs import classify, generate
 from tests.training.conftest import make_base, make_cloths, wait_for
-from training import basket, choose, jobs, processes, recogniser, records, retention, tab, worker
+from training import basket, choose, jobs, processes, recogniser, records, retention, tab, watch, worker
 from training.classifier import ClassifierTrainer
 from training.runs import Run
 
@@ -185,7 +185,7 @@ def test_from_pictures_to_a_model_of_ones_own(studio: Path, classes: Path, tmp_p
     assert "<h3>Soga</h3>" in recogniser.recognise("ayu", job, photo)
     with pytest.raises(RunError, match="no such run"):
         recogniser.recognise("budi", job, photo)
-    curve = tab.losses(recogniser.lines(status))
+    curve = watch.losses(recogniser.lines(status))
     assert set(curve["network"]) == {"learned from", "held back"}
 
     # In Classify at once, for its owner alone.

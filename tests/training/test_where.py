@@ -10,7 +10,7 @@ import pytest
 from gan import settings
 from gan.errors import HubError
 from tests.training.test_publish import SPACE, Asker
-from training import jobs, progress, tab, where
+from training import jobs, progress, tab, watch, where
 
 TOKEN = "hf_whereSecretOfTheTests"
 VISITOR = gr.OAuthToken(TOKEN, "contribute-repos jobs", None)
@@ -77,6 +77,6 @@ def test_what_the_hub_says_is_shown_as_text() -> None:
     status = progress.Status(
         "x", "x", "tiny", "generator", "running", 0, 9, 12, 0.0, place="t4-small", note="a1b2c3 | <b>step 1</b>"
     )
-    shown = tab.progress(status)
+    shown = watch.progress(status)
     assert "Hugging Face Jobs: t4-small · a1b2c3 | &lt;b&gt;step 1&lt;/b&gt;" in shown
-    assert "Jobs" not in tab.progress(progress.Status("x", "x", "tiny", "generator", "running", 0, 9, 12, 0.0))
+    assert "Jobs" not in watch.progress(progress.Status("x", "x", "tiny", "generator", "running", 0, 9, 12, 0.0))
