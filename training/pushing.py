@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gan import hub
+from gan import hub, hub_commit
 from gan.card import write_card
 from gan.errors import CantingError
 from gan.texts import LANGUAGES
@@ -37,8 +37,8 @@ class Pushing:
     def __init__(
         self,
         folder: Path,
-        push: Callable[[], hub.Published],
-        note: Callable[[hub.Published | CantingError], None],
+        push: Callable[[], hub_commit.Published],
+        note: Callable[[hub_commit.Published | CantingError], None],
     ) -> None:
         self.folder, self.push, self.note = folder, push, note
         self.tried = ""
@@ -72,14 +72,14 @@ def newest(folder: Path) -> str:
     return max((path.stem for path in (folder / "samples").glob("step-*.png")), default="")
 
 
-def push_run(folder: Path, repository: str) -> hub.Published:
+def push_run(folder: Path, repository: str) -> hub_commit.Published:
     """Put a run's state, metrics, samples and snapshots under ``run/`` of a repository that is this run's alone.
 
     Raises:
         HubError: whatever goes wrong on the way.
     """
     here = {f"run/{path.relative_to(folder).as_posix()}": path for path in folder.rglob("*")}
-    return hub.publish(
+    return hub_commit.publish(
         repository,
         "model",
         {path: file for path, file in here.items() if path == STATE or RESULTS.fullmatch(path)},
@@ -91,7 +91,7 @@ def push_run(folder: Path, repository: str) -> hub.Published:
     )
 
 
-def push_model(job: str, token: str) -> hub.Published:
+def push_model(job: str, token: str) -> hub_commit.Published:
     """Make a job's best snapshot its model, and that the newest revision of its owner's private repository.
 
     Raises:
@@ -112,7 +112,7 @@ def repository_of(job: str, token: str) -> str:
     return f"{hub.account(token)}/canting-run-{job[:12]}"
 
 
-def note_push(job: str, made: hub.Published | CantingError) -> None:
+def note_push(job: str, made: hub_commit.Published | CantingError) -> None:
     """Print what came of a job's push, and keep it for whoever looks at the job."""
     if isinstance(made, CantingError):
         said = progress.in_all_languages(made)

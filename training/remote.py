@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from gan import hub
+from gan import hub, hub_commit
 from gan.catalog import find
 from gan.errors import HubError, RunError
 from gan.files import atomic
@@ -119,7 +119,7 @@ def send(folder: Path, token: str, told: threading.Event) -> None:
     remote = records.read(job)["remote"]
     repository = repository_of(job, token)
     print(f"Sending code and pictures to {repository}.", flush=True)
-    made = hub.publish(
+    made = hub_commit.publish(
         repository,
         "model",
         shipment(folder),
@@ -278,7 +278,7 @@ def fetch(folder: Path, repository: str, token: str, known: str = "") -> str:
         HubError: when it cannot be fetched, is too large, or is not what it should be.
     """
     with talking(repository, token) as api:
-        remote = hub.look(api, repository, "model")
+        remote = hub_commit.look(api, repository, "model")
         if remote is None:
             raise HubError("error.hub.missing", repository=repository)
         if remote.commit == known:
@@ -304,7 +304,7 @@ def check_bounds(repository: str, sizes: dict[str, int]) -> None:
         raise HubError("error.remote.large", repository=repository, most=MOST_BYTES // 10**9)
 
 
-def bring(api: HfApi, repository: str, remote: hub.Remote, path: str, folder: Path) -> None:
+def bring(api: HfApi, repository: str, remote: hub_commit.Remote, path: str, folder: Path) -> None:
     """Fetch one file and put it in its place in the run's directory, whole and checked."""
     target = folder / path.removeprefix("run/")
     with tempfile.TemporaryDirectory(dir=folder, prefix=FETCHED, ignore_cleanup_errors=True) as room:

@@ -107,7 +107,7 @@ def test_the_last_push_is_tried_for_a_while(tmp_path: Path, monkeypatch: pytest.
 
 def test_of_a_run_only_what_another_machine_needs_is_pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent = {}
-    monkeypatch.setattr("gan.hub.publish", lambda repository, kind, files, **more: sent.update(files, **more))
+    monkeypatch.setattr("gan.hub_commit.publish", lambda repository, kind, files, **more: sent.update(files, **more))
     names = ["metrics.jsonl", "state.safetensors", "samples/step-000010.png", "snapshots/step-000010.safetensors"]
     for name in (*names, "snapshots/discriminator-000010.safetensors", "log.txt", "pictures/0001.jpg", "job.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
