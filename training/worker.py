@@ -146,6 +146,9 @@ def clear_up(folder: Path) -> None:
         for leftover in place.glob(".*.*.*"):
             if leftover.suffix in (".safetensors", ".json", ".jsonl", ".png", ".csv", ".md"):
                 leftover.unlink(missing_ok=True)
+        # These are safetensors' own: it writes beside the file that it was told to.
+        for leftover in place.glob(".tmp??????"):
+            leftover.unlink(missing_ok=True)
     for leftover in folder.glob(".fetched-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 

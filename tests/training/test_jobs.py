@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from safetensors.torch import load_file
 
 from gan import catalog
 from gan.errors import DataError, RunError
+from gan.files import atomic
 from gan.settings import VERSION
 from gan.texts import say
 from tests.training.conftest import DEAF, IDLE, beside, make_base, make_cloths, wait_for
@@ -103,6 +105,25 @@ def test_a_failed_run_shows_its_last_lines(studio: Path, pictures: list[Path], m
     failed = wait_for(lambda: (now := jobs.status(job)).state == "failed" and now, 240)
     assert "There is no network called 'nonsense'" in failed.reason.splitlines()[-1]
     assert len(failed.reason.splitlines()) <= progress.LAST_LINES and failed.checkpoint is None
+
+
+def test_what_a_kill_left_half_written_is_cleared_and_nothing_else(tmp_path: Path):
+    """Killed while safetensors writes, and while what it has written is put in its place."""
+    run = tmp_path / "run"
+    (run / "snapshots").mkdir(parents=True)
+    weights = run / "snapshots" / "step-000010.safetensors"
+    whole = [run / "run.json", run / ".worker.lock", weights]
+    for path in whole:
+        path.touch()
+    pid = os.fork()
+    if not pid:
+        with atomic(weights) as temporary:
+            (temporary.parent / ".tmpd3wo9f").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(list(run.rglob(".*"))) == 3
+    worker.clear_up(run)
+    assert sorted(path for path in run.rglob("*") if path.is_file()) == sorted(whole)
 
 
 def test_a_known_error_is_kept_in_both_languages(studio: Path, pictures: list[Path], idle):
