@@ -162,8 +162,8 @@ class ClassifierTrainer:
 
     @property
     def learning(self) -> nn.Module:
-        """The part whose mode matters. Beside kept features that is the head: to go through all the layers of what is
-        frozen twice an epoch took half of the training's time."""
+        """The part whose mode matters. Beside kept features that is the head: at every step to go through all the
+        layers of what is frozen takes time for nothing."""
         return self.network.head if self.bank else self.network
 
     @property
