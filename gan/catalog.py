@@ -12,6 +12,7 @@ from typing import Any
 from gan.checkpoint import CONFIG, WEIGHTS, read_config
 from gan.errors import CheckpointError
 from gan.settings import checkpoints_folder
+from gan.texts import title_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Entry:
     classes: tuple[str, ...] = ()
     recipe: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
+
+    def titled(self, language: str = "en") -> str:
+        """The title in a language: one that a recipe gave is translated, one that its owner gave is not."""
+        return title_of(self.recipe, language) if self.title == title_of(self.recipe) else self.title
 
     @property
     def samples(self) -> Path | None:

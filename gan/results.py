@@ -290,7 +290,7 @@ def overview(those: list[Result], beside: Path, language: str) -> str:
 
 def details(one: Result, beside: Path, language: str) -> list[str]:
     """One model: pictures, figures, settings, and its curves at five moments of the training."""
-    parts = [f"### {flat(one.entry.title)}"]
+    parts = [f"### {flat(one.entry.titled(language))}"]
     for file in ("samples.png", "timeline.png"):
         if path := one.file(file):
             parts.append(f"![{say(f'results.{path.stem}', language, name=one.name)}]({relative(path, beside)})")

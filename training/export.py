@@ -17,6 +17,7 @@ from gan.files import atomic
 from gan.pictures import png_bytes
 from gan.results import role
 from gan.settings import checkpoints_folder
+from gan.texts import title_of
 from training.recipes import ClassifierRecipe
 from training.runs import Run
 
@@ -26,30 +27,6 @@ SAMPLE_GRID, LARGE_GRID, LARGE = (8, 3), (7, 2), 256
 MOMENTS, MOMENT_SAMPLES, MOMENT_SIDE = 8, 4, 64
 # As the loop lays out its fixed samples.
 GRID_COLUMNS, GRID_GAP = 6, 2
-TITLES = {
-    "batik-parang": "Batik Parang",
-    "batik-megamendung": "Batik Megamendung",
-    "batik-kawung": "Batik Kawung",
-    "batik-parang-report": "Batik Parang (as reported)",
-    "anime-lsgan": "Anime faces (LSGAN)",
-    "anime-best": "Anime faces",
-    "anime-dcgan": "Anime faces (DCGAN)",
-    "anime-wgan-gp": "Anime faces (WGAN-GP)",
-    "cifar10-best": "CIFAR-10",
-    "cifar10-dcgan": "CIFAR-10 (DCGAN)",
-    "cifar10-resnet": "CIFAR-10 (ResNet)",
-    "cifar10-dense": "CIFAR-10 (dense GAN)",
-    "mnist-cgan": "Digits",
-    "mnist-cgan-report": "Digits (as reported)",
-    "mnist-cgan-projection": "Digits (projection discriminator)",
-    "judge-mnist": "Judge of digits",
-    "judge-batik": "Judge of batik motifs",
-    "batik-cnn-3": "Three motifs (scratch CNN)",
-    "batik-mobilenet-3": "Three motifs (MobileNetV2)",
-    "batik-mobilenet-20": "Twenty motifs (MobileNetV2)",
-    "batik-best-3": "Three motifs (best)",
-    "batik-best-20": "Twenty motifs (best)",
-}
 
 
 def snapshot_file(run: Run, step: int | None) -> Path:
@@ -92,7 +69,7 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
     path = snapshot_file(run, step)
     config = {
         "kind": "generator",
-        "title": TITLES.get(recipe["name"], recipe["name"]),
+        "title": title_of(recipe["name"]),
         "network": recipe["network"],
         "arguments": recipe["network_args"],
         "recipe": recipe["name"],
@@ -139,7 +116,7 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
     classes = run.read().get("classes") or open_for(from_json(ClassifierRecipe, recipe)).classes
     config = {
         "kind": "classifier",
-        "title": TITLES.get(recipe["name"], recipe["name"]),
+        "title": title_of(recipe["name"]),
         "network": recipe["network"],
         "arguments": {**recipe["network_args"], "classes": len(classes)},
         "recipe": recipe["name"],

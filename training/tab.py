@@ -236,7 +236,7 @@ def base_choices(kind: str = "generator", language: str = "en") -> dict[str, Any
     """The models to start from: generators, batik first; of classifiers one of each network, as only that stays."""
     if kind == "generator":
         found = catalog.best_first(bases.generators())
-        choices = [(one.title, one.name) for one in found]
+        choices = [(one.titled(language), one.name) for one in found]
     else:
         found = sorted(bases.classifiers(), key=lambda one: len(one.classes))
         networks = {read_config(one.folder)["network"]: one for one in found}

@@ -86,9 +86,9 @@ def classifiers(owner: str = "") -> list[catalog.Entry]:
     return [*found, *own.entries(owner, "classifier")]
 
 
-def listed(owner: str) -> dict:
+def listed(owner: str, language: str = "en") -> dict:
     """The classifiers there are now, for the dropdown: the visitor's own come and go."""
-    return gr.update(choices=[(one.title, one.name) for one in classifiers(owner)])
+    return gr.update(choices=[(one.titled(language), one.name) for one in classifiers(owner)])
 
 
 def doubts(model: catalog.Entry) -> bool:
@@ -118,9 +118,9 @@ def side_by_side(photo: str | None, language: str = "en") -> str:
     rows = []
     for one in classifiers():
         try:
-            rows.append(Row(one.title, ask(one, [photo])[0], doubts(one)))
+            rows.append(Row(one.titled(language), ask(one, [photo])[0], doubts(one)))
         except CheckpointError as error:  # one model that cannot be loaded does not silence the others
-            rows.append(Row(one.title, error, False))
+            rows.append(Row(one.titled(language), error, False))
     title = say("classify.side_by_side", language)
     return f"<h3>{title}</h3>{table(rows, say('classify.column.model', language), language)}"
 

@@ -201,24 +201,24 @@ def asked_for(query: dict[str, str]) -> tuple[str, int, int, float] | None:
         raise RequestError("error.request.link") from None
 
 
-def listed(owner: str) -> tuple[dict[str, Any], str]:
+def listed(owner: str, language: str = "en") -> tuple[dict[str, Any], str]:
     """The models there are now, for the radio group and its style: the visitor's own come and go."""
     models = generators(owner)
-    return gr.update(choices=choices(models)), swatch_style(models)
+    return gr.update(choices=choices(models, language)), swatch_style(models)
 
 
 def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     """The page as its address asks for it: the models there are now, and the pictures of a link."""
     asked = asked_for(dict(request.query_params))
     if asked is None:
-        return *listed(owner), *[gr.skip()] * 6
+        return *listed(owner, language), *[gr.skip()] * 6
     models = generators(owner)
     name, count, seed, truncation = asked
     pictures = generate(name, count, seed, truncation, owner, language)
     if name not in [one.name for one in models]:
         models.append(entry(name, "generator"))
     return (
-        gr.update(choices=choices(models), value=name),
+        gr.update(choices=choices(models, language), value=name),
         swatch_style(models),
         count,
         seed,
@@ -229,9 +229,9 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     )
 
 
-def choices(models: list[catalog.Entry]) -> list[tuple[str, str]]:
+def choices(models: list[catalog.Entry], language: str = "en") -> list[tuple[str, str]]:
     """Models as a radio group takes them."""
-    return [(one.title, one.name) for one in models]
+    return [(one.titled(language), one.name) for one in models]
 
 
 def pick(event: gr.SelectData, shown: list[int], picked: int | None) -> tuple[int | None, int | None]:

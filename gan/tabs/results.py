@@ -103,7 +103,7 @@ def article(one: Result, language: str) -> str:
     claim = say("results.says", language, claim=said) if said != results.NOTHING else ""
     return (
         f"<article class='result' data-model='{escape(one.name)}'>{picture(one, language)}{timeline(one, language)}"
-        f"<header><h3>{escape(one.entry.title)}</h3>"
+        f"<header><h3>{escape(one.entry.titled(language))}</h3>"
         f"<span class='role {one.role}'>{escape(say(f'results.role.{one.role}', language))}</span></header>"
         f"<p class='headline'><b>{escape(figure)}</b> <span>{escape(claim)}</span></p>"
         f"{facts(one, language)}{card(one, language)}</article>"

@@ -24,3 +24,9 @@ def say(key: str, language: str = "en", /, **values: object) -> str:
     """
     texts = catalogue()
     return texts.get(language[:2].lower(), texts["en"])[key].format(**values)
+
+
+def title_of(recipe: str, language: str = "en") -> str:
+    """What a recipe's model is called; the recipe's own name where nothing else is written down."""
+    key = f"model.{recipe}"
+    return say(key, language) if key in catalogue()["en"] else recipe

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from string import Formatter
 
 import pytest
 
+from gan.catalog import entries
 from gan.settings import ROOT
 from gan.texts import LANGUAGES, catalogue, say
 
@@ -38,3 +40,15 @@ def test_every_error_named_in_the_code_has_a_sentence() -> None:
 def test_an_unknown_language_gets_english() -> None:
     assert say("app.title", "fr") == TEXTS["en"]["app.title"]
     assert say("app.tagline", "id-ID") == TEXTS["id"]["app.tagline"]
+
+
+def test_what_ships_has_a_title_in_both_languages() -> None:
+    shipped = {one.name: one for one in entries()}
+    assert all(f"model.{one.recipe}" in TEXTS["en"] and one.titled() == one.title for one in shipped.values())
+    assert shipped["anime-best"].titled("id") == "Wajah anime"
+    assert shipped["batik-parang"].titled("id") == "Batik Parang"
+
+
+def test_a_title_that_its_owner_gave_stays() -> None:
+    mine = dataclasses.replace(entries("generator")[0], title="Kain nenek")
+    assert mine.titled("id") == mine.titled("en") == "Kain nenek"
