@@ -132,16 +132,19 @@ def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True, coar
         save_file(ready, temporary)
 
 
-def save(folder: Path | str, weights: dict[str, Tensor], config: dict[str, Any], half: bool = True) -> Path:
+def save(
+    folder: Path | str, weights: dict[str, Tensor], config: dict[str, Any], half: bool = True, coarse: bool = False
+) -> Path:
     """Write ``config.json`` and ``model.safetensors`` of a checkpoint folder, made if needed; returns the folder.
 
-    ``config`` holds kind, network, arguments, recipe, title and whatever else the card shows. The weights are
-    checked against the network first, so that what was saved can be loaded.
+    ``config`` holds kind, network, arguments, recipe, title and whatever else the card shows; ``half`` and ``coarse``
+    are as in :func:`save_weights`. The weights are checked against the network first, so that what was saved can be
+    loaded.
     """
     folder = Path(folder)
     config = {"canting": VERSION, **config}
     build_network(config).load_state_dict(weights)
-    save_weights(folder / WEIGHTS, weights, half)
+    save_weights(folder / WEIGHTS, weights, half, coarse)
     write_config(folder, config)
     return folder
 

@@ -88,10 +88,12 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         config["latents"] = latents
     if network.classes:
         config["classes"] = [str(i) for i in range(network.classes)]
-    save(target, network.state_dict(), config)
+    # A report's recipe is there to be compared with, and eight bits move its pictures by half a grey level.
+    as_written = role(recipe["name"]) == "report"
+    save(target, network.state_dict(), config, coarse=as_written)
     discriminators = path.with_name(path.name.replace("step-", "discriminator-"))
-    if recipe["report"] == "R1" and role(recipe["name"]) != "report" and discriminators.is_file():
-        # Only training begins with them, and moves them at once. A report's recipe is there to be compared with.
+    if recipe["report"] == "R1" and not as_written and discriminators.is_file():
+        # Only training begins with them, and moves them at once.
         save_weights(target / DISCRIMINATOR, load_file(discriminators), coarse=True)
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)

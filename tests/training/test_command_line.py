@@ -205,6 +205,23 @@ def test_export_takes_the_best_snapshot_where_they_were_measured(tmp_path: Path)
         export_run(tmp_path / "run", tmp_path / "digits", step=15)
 
 
+def test_a_recipe_as_written_is_kept_in_eight_bits(tmp_path: Path) -> None:
+    network = {"resolution": 64, "width": 4}
+    made = {}
+    for name in ("batik-parang", "batik-parang-report"):
+        run = Run(tmp_path / "runs" / name)
+        run.create(dataclasses.replace(SMALL, name=name, network="fastgan", network_args=network, resolution=64))
+        torch.manual_seed(0)
+        run.save_snapshot(1, FastGANGenerator(**network).state_dict())
+        made[name] = export_run(run.folder, tmp_path / name)
+    best, report = (folder / "model.safetensors" for folder in made.values())
+    assert report.stat().st_size < 0.6 * best.stat().st_size
+    ours, theirs = (load_folder(folder)[1].eval() for folder in made.values())
+    latent = torch.randn(4, 256)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(latent), ours(latent), rtol=0, atol=0.05)
+
+
 def test_export_lets_latents_count_longer_where_the_network_can(tmp_path: Path) -> None:
     finished(tmp_path / "digits")
     with pytest.raises(RunError, match="Latents of cgan cannot count 1.3 times"):
