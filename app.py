@@ -9,13 +9,16 @@ import threading
 
 # Nothing about visitors leaves the machine, and what they send lies where it can be cleared away; read at import.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("GRADIO_TEMP_DIR", f"{tempfile.gettempdir()}/canting")
+if "GRADIO_TEMP_DIR" not in os.environ:
+    # Each account of a machine has one of its own, which the others cannot read.
+    os.environ["GRADIO_TEMP_DIR"] = f"{tempfile.gettempdir()}/canting-{getattr(os, 'getuid', str)()}"
+    os.makedirs(os.environ["GRADIO_TEMP_DIR"], mode=0o700, exist_ok=True)
 
 import gradio as gr
 
 from gan.style import CSS, theme
 from gan.tabs import classify, digits, generate, results
-from gan.tabs.common import CACHE_SECONDS, clear_away, t
+from gan.tabs.common import CACHE_SECONDS, keep_clearing, t
 
 TRAINING = importlib.util.find_spec("training") and importlib.util.find_spec("training.tab")
 
@@ -66,7 +69,7 @@ def main() -> None:
     )
     watch = [importlib.import_module("training.jobs").watch] if TRAINING else []
     # Models one after the other: the first picture need not wait for the first classifier.
-    for task in (lambda: (generate.warm_up(), classify.warm_up()), clear_away, *watch):
+    for task in (lambda: (generate.warm_up(), classify.warm_up()), lambda: keep_clearing(page), *watch):
         threading.Thread(target=task, daemon=True).start()
     page.block_thread()
 

@@ -34,8 +34,8 @@ PRIVATE = {"api_visibility": "private"}
 # Quick events behind the scenes.
 HELPER = {**PRIVATE, "show_progress": "hidden"}
 SEEDS = 2**31
-# How long answers and uploads are kept, and how often the old ones are looked for.
-CACHE_SECONDS, CLEAR_SECONDS = 6 * 3600, 600
+# How long answers and uploads are kept, how many bytes of them, and how often that is looked at.
+CACHE_SECONDS, CACHE_BYTES, CLEAR_SECONDS = 6 * 3600, 10 * 1000**3, 60
 DICE = f"() => Math.floor(Math.random() * {SEEDS})"
 
 
@@ -132,18 +132,33 @@ def request_folder() -> Path:
     return folder
 
 
-def clear_away() -> None:
-    """Delete uploads and answers older than six hours, also those of an app that has ended since; never returns.
-
-    Gradio's own ``delete_cache`` knows only the files of the present process.
-    """
+def keep_clearing(page: gr.Blocks) -> None:
+    """Look after the folder of uploads and answers, every minute; never returns."""
     while True:
-        for folder in Path(get_upload_folder()).glob("*"):
-            with contextlib.suppress(OSError):
-                newest = max(path.stat().st_mtime for path in (folder, *folder.glob("*")))
-                if folder.is_dir() and time.time() - newest > CACHE_SECONDS:
-                    shutil.rmtree(folder)
+        clear_away(page)
         time.sleep(CLEAR_SECONDS)
+
+
+def clear_away(page: gr.Blocks) -> None:
+    """Delete uploads and answers older than six hours, and the oldest where they take more than ten gigabytes; never
+    what the page opens with.
+
+    Those of an app that has ended since go too: Gradio's own ``delete_cache`` knows only the present process's.
+    """
+    root = Path(get_upload_folder())
+    opening = [Path(file).resolve() for block in page.blocks.values() for file in getattr(block, "keep_in_cache", ())]
+    needed = {file.relative_to(root.resolve()).parts[0] for file in opening if file.is_relative_to(root.resolve())}
+    found = []
+    for folder in root.glob("*"):
+        with contextlib.suppress(OSError):
+            facts = [path.stat() for path in (folder, *folder.rglob("*"))]
+            if folder.is_dir() and folder.name not in needed:
+                found.append((max(fact.st_mtime for fact in facts), sum(fact.st_size for fact in facts), folder))
+    room, now = CACHE_BYTES, time.time()
+    for newest, size, folder in sorted(found, reverse=True):
+        room -= size
+        if now - newest > CACHE_SECONDS or room < 0:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_pngs(pictures: Iterable[Image.Image], names: Sequence[str], notes: Sequence[dict]) -> list[str]:
@@ -162,8 +177,11 @@ def tiles(model: catalog.Entry, most: int) -> list[Image.Image]:
     """The first pictures of a model's ``samples.png``, its seeds 0, 1, 2, …; none when it ships no such grid."""
     if not model.samples or not model.resolution:
         return []
-    with Image.open(model.samples) as grid:
-        grid.load()
+    try:
+        with Image.open(model.samples) as grid:
+            grid.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return []
     side = model.resolution
     for gap in (0, 2):
         columns, rest = divmod(grid.width - gap, side + gap)
