@@ -26,7 +26,7 @@ class Entry:
     resolution: int
     classes: tuple[str, ...] = ()
     recipe: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)  # numbers, and "reference"
 
     def titled(self, language: str = "en") -> str:
         """The title in a language: one that a recipe gave is translated, one that its owner gave is not."""
@@ -46,16 +46,35 @@ def entry(folder: Path) -> Entry:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         metrics = {}
+    # As others may have written it: what is shown of a model, and sorted by, has to be what it is taken for.
+    said = {"kind": "", "title": folder.name, "resolution": 0, "classes": [], "recipe": ""}
+    said |= {key: config[key] for key in said if key in config}
+    for key, usual in {"kind": str, "title": str, "resolution": int, "classes": list, "recipe": str}.items():
+        if type(said[key]) is not usual:
+            raise CheckpointError("error.checkpoint.config", folder=folder.name, detail=f"{key} is no {usual.__name__}")
+    if not all(isinstance(one, str) for one in said["classes"]):
+        raise CheckpointError("error.checkpoint.config", folder=folder.name, detail="a class has no name")
     return Entry(
         name=folder.name,
-        kind=config["kind"],
-        title=config.get("title", folder.name),
+        kind=said["kind"],
+        title=said["title"],
         folder=folder,
-        resolution=config.get("resolution", 0),
-        classes=tuple(config.get("classes", ())),
-        recipe=config.get("recipe", ""),
-        metrics=metrics,
+        resolution=said["resolution"],
+        classes=tuple(said["classes"]),
+        recipe=said["recipe"],
+        metrics=figures_of(metrics),
     )
+
+
+def figures_of(metrics: Any) -> dict[str, Any]:
+    """What is a number in a ``metrics.json``, and what the pictures were that it was measured against."""
+    found = metrics if isinstance(metrics, dict) else {}
+    numbers = {key: value for key, value in found.items() if is_number(value)}
+    return {**numbers, "reference": str(found["reference"])} if "reference" in found else numbers
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def entries(kind: str | None = None) -> list[Entry]:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gan import catalog
 from gan.checkpoint import CONFIG, DISCRIMINATOR, WEIGHTS, build_network, load_folder, read_config
 from gan.errors import CheckpointError, HubError
 from gan.hub_client import talking
@@ -74,12 +75,10 @@ def push(
         HubError: whatever goes wrong on the way; nothing is published then.
         CheckpointError: when the model cannot be loaded.
     """
-    from gan.catalog import find
-
     check_repository(repository)
     if licence is not None and not LICENCE.fullmatch(licence):
         raise HubError("error.hub.licence", licence=licence)
-    folder = find(model)
+    folder = catalog.find(model)
     load_folder(folder)
     files: dict[str, Path | bytes] = {name: folder / name for name in MODEL_FILES if (folder / name).is_file()}
     files[CONFIG] = public_config(folder)
@@ -173,6 +172,7 @@ def place(fetched: Path, target: Path) -> None:
             shutil.copyfile(file, complete / file.name)
         check_size(complete)
         load_folder(complete)
+        catalog.entry(complete)
         if target.exists():
             target.rename(room / "before")
         complete.rename(target)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gan.catalog import Entry, entry
+from gan.catalog import Entry, entry, is_number
 from gan.checkpoint import CONFIG, read_config
 from gan.errors import CheckpointError
 from gan.settings import checkpoints_folder
@@ -85,7 +85,7 @@ def results() -> list[Result]:
     found = []
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if not folder.name.startswith(".") and (folder / CONFIG).is_file():
-            with contextlib.suppress(CheckpointError, OSError, TypeError):
+            with contextlib.suppress(CheckpointError, OSError):
                 found.append(result(folder))
     found = [one for one in found if one.report in REPORTS]
     return sorted(found, key=lambda one: (one.report, ROLES.index(one.role), one.name))
@@ -94,9 +94,8 @@ def results() -> list[Result]:
 def result(folder: Path) -> Result:
     """Read one checkpoint folder. Raises CheckpointError when its config cannot be used."""
     config, known = read_config(folder), entry(folder)
-    stored = known.metrics if isinstance(known.metrics, dict) else {}
-    metrics = {key: value for key, value in stored.items() if is_number(value)}
-    report, reference = str(config.get("report", "")), str(stored.get("reference", ""))
+    metrics = {key: value for key, value in known.metrics.items() if is_number(value)}
+    report, reference = str(config.get("report", "")), known.metrics.get("reference", "")
     return Result(known, report, role(folder.name), config, metrics, reference, history(folder / "history.csv"))
 
 
@@ -105,10 +104,6 @@ def role(name: str) -> str:
     if name.endswith("-report") or name in AS_WRITTEN:
         return "report"
     return "best" if name in SHIPPED or "-best" in name else "trial"
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def history(path: Path) -> list[dict[str, float]]:
