@@ -145,7 +145,7 @@ class Classifier:
         self.device = best_device()
         self.parameters = sum(p.numel() for p in network.parameters())
         self.network = network.requires_grad_(False).to(self.device, memory_format=torch.channels_last)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def classify(self, photo: Source, top: int | None = None) -> Answer:
         """The labels of one picture, most probable first; all of them, or the first ``top``.
@@ -185,7 +185,9 @@ class Classifier:
             rest = torch.arange(logits.shape[1], device=logits.device) != first.to(logits.device)
             return logits[:, first] - logits[:, rest].logsumexp(1)
 
-        maps = attribution(score, stages(self.network), self._normalised(views))
+        # Until the hooks are gone again, which take the features of whatever passes through.
+        with self._lock:
+            maps = attribution(score, stages(self.network), self._normalised(views))
         answer = self._answer(picture, *seen, None)
         return Explanation(
             answer, picture, over_photo(maps, squares(*picture.size, len(views), self.close), picture.size)

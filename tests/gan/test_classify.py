@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gan import catalog
 from gan.checkpoint import build_network, save
 from gan.classify import Classifier, Rejection, batik_score, contrast, normalised, to_input
 from gan.errors import CheckpointError, PictureError, RequestError
+from gan.heatmap import attribution
 
 CLASSES = ["batik-bali", "batik-betawi", "batik-celup"]
 
@@ -66,6 +68,16 @@ def test_answers_are_ranked_labels_with_probabilities(model):
     assert answer.as_dict() == dict(answer)
     assert list(model.classify(picture(), top=2)) == list(answer)[:2]
     assert len(model.classify(picture(), top=50)) == 3
+
+
+def test_nobody_else_passes_through_the_network_while_it_is_explained(model, monkeypatch):
+    def hooked(score, layers, x):
+        with ThreadPoolExecutor(1) as other:
+            assert not other.submit(model._lock.acquire, timeout=0.1).result()
+        return attribution(score, layers, x)
+
+    monkeypatch.setattr("gan.heatmap.attribution", hooked)
+    assert model.explain(picture()).answer == model.classify(picture())
 
 
 def test_the_answer_is_the_networks_own_averaged_over_three_squares(model):
