@@ -8,7 +8,7 @@ from PIL import Image
 from gan import catalog
 from gan.device import on_gpu
 from gan.errors import CheckpointError, RequestError
-from gan.tabs.common import DICE, DRAWING, PRIVATE, SEEDS, entry, guard, t, tiles, whole, write_pngs
+from gan.tabs.common import DICE, DRAWING, PRIVATE, SEEDS, entry, guard, t, tiles, unchecked, whole, write_pngs
 from gan.texts import say
 
 FIRST = "2026"
@@ -74,6 +74,11 @@ def grid(seed: int = 0) -> str:
     return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1}])[0]
 
 
+def show(text: str, seed: int = 0, language: str = "en") -> tuple[list[tuple[str, str]], str]:
+    """As :func:`digits` and :func:`grid`, for the page."""
+    return digits(text, seed, language), grid(seed)
+
+
 def sheet_of(pictures: list[Image.Image]) -> Image.Image:
     """A hundred pictures, row by row, as one."""
     side = pictures[0].width
@@ -114,7 +119,7 @@ def build() -> None:
     )  # fmt: skip
     with gr.Row(elem_classes="actions"):
         text = gr.Textbox(FIRST, label=t("digits.text"), max_lines=1, min_width=140, scale=2, elem_id="digits-text")
-        seed = gr.Number(0, label=t("generate.seed"), precision=0, min_width=120, elem_id="digits-seed")
+        seed = unchecked(gr.Number(0, label=t("generate.seed"), precision=0, min_width=120, elem_id="digits-seed"))
         dice = gr.Button(t("generate.dice"), min_width=120)
         start = gr.Button(t("digits.start"), variant="primary", min_width=140, scale=2, elem_id="digits-start")
         cancel = gr.Button(t("app.cancel"), variant="stop", min_width=90, elem_classes="cancel")
@@ -125,10 +130,10 @@ def build() -> None:
         buttons=["download", "fullscreen"], elem_classes="pixels",
     )  # fmt: skip
 
-    written = gr.on(
-        [start.click, text.submit, seed.submit], guard(digits), [text, seed], gallery, api_name="digits", **DRAWING
-    )
+    # The endpoint for programs: the page draws the sheet with it.
+    gr.Button(visible=False).click(guard(digits), [text, seed], gallery, api_name="digits", **DRAWING)
+    drawing = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
+    written = gr.on([start.click, text.submit, seed.submit], guard(show), [text, seed], [gallery, sheet], **drawing)
     rolled = dice.click(None, None, seed, js=DICE, **PRIVATE)
-    rolled = rolled.then(guard(digits), [text, seed], gallery, **PRIVATE, **DRAWING)
-    sheets = [event.success(guard(grid), seed, sheet, **PRIVATE, **DRAWING) for event in (written, rolled)]
-    cancel.click(None, cancels=[written, rolled, *sheets], **PRIVATE)
+    rolled = rolled.then(guard(show), [text, seed], [gallery, sheet], **drawing)
+    cancel.click(None, cancels=[written, rolled], **PRIVATE)

@@ -7,6 +7,7 @@ import io
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 from PIL import Image, ImageOps
@@ -47,7 +48,7 @@ def draw(model: catalog.Entry, count: int, seed: int, truncation: float) -> list
     generator = loaded(model)
     labels = None
     if generator.classes and isinstance(count, int) and isinstance(seed, int) and 0 < count <= 64:
-        labels = [(seed + i) % generator.classes for i in range(count)]
+        labels = [(seed + i) % SEEDS % generator.classes for i in range(count)]
     return generator.sample(count, seed=seed, truncation=truncation, labels=labels)
 
 
@@ -177,9 +178,24 @@ def look(model: str, owner: str = "") -> dict[str, Any]:
     return {"columns": 8 if small else 4, "elem_classes": ["pictures", "pixels", "many"] if small else ["pictures"]}
 
 
+def show(model: str, count: int, seed: int, truncation: float, owner: str, language: str = "en") -> tuple:
+    """As :func:`generate`, for the page: the pictures, what they are, the end of the link to them, and their zip."""
+    pictures = generate(model, count, seed, truncation, owner, language)
+    return pictures, *told(model, pictures, whole(seed), truncation)
+
+
+def told(model: str, pictures: Captioned, seed: int, truncation: float) -> tuple[list, str, str | None]:
+    """What goes with pictures on the page, whatever the form says by then."""
+    count = len(pictures) or COUNT
+    query = urlencode({"model": model, "seed": seed, "truncation": truncation, "count": count})
+    return [model, seed, truncation], f"?{query}", bundle(pictures)
+
+
 def choose_model(model: str, owner: str, language: str = "en") -> tuple:
     """A visitor picked another model: its samples, and the form as it was for them."""
-    return gr.update(value=samples(model, owner, language), **look(model, owner)), 0, 1.0
+    pictures = samples(model, owner, language)
+    gallery = gr.update(value=pictures, **look(model, owner))
+    return len(pictures) or COUNT, 0, 1.0, gallery, *told(model, pictures, 0, 1.0)
 
 
 def asked_for(query: dict[str, str]) -> tuple[str, int, int, float] | None:
@@ -211,7 +227,7 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     """The page as its address asks for it: the models there are now, and the pictures of a link."""
     asked = asked_for(dict(request.query_params))
     if asked is None:
-        return *listed(owner, language), *[gr.skip()] * 6
+        return *listed(owner, language), *[gr.skip()] * 7
     models = generators(owner)
     name, count, seed, truncation = asked
     pictures = generate(name, count, seed, truncation, owner, language)
@@ -224,8 +240,7 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
         seed,
         truncation,
         gr.update(value=pictures, **look(name, owner)),
-        bundle(pictures),
-        [name, seed, truncation],
+        *told(name, pictures, seed, truncation),
     )
 
 
@@ -236,15 +251,12 @@ def choices(models: list[catalog.Entry], language: str = "en") -> list[tuple[str
 
 def pick(event: gr.SelectData, shown: list[int], picked: int | None) -> tuple[int | None, int | None]:
     """A picture was opened: its seed, and that of the one opened before."""
-    seed = shown[1] + event.index
+    seed = (shown[1] + event.index) % SEEDS
     return seed, picked if picked != seed else gr.skip()
 
 
-LINK = """(model, count, seed, truncation) => {
-  const link = new URL(window.location.pathname, window.location.origin);
-  link.search = new URLSearchParams({model, seed, truncation, count});
-  return link.href;
-}"""
+# What only the browser knows: where this page lies.
+LINK = "query => new URL(query, window.location.origin + window.location.pathname).href"
 COPY = "link => { navigator.clipboard?.writeText(link); }"
 NEXT = f"(seed, count) => (Number(seed) + Number(count)) % {SEEDS}"
 
@@ -271,6 +283,7 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     if not models:
         gr.Markdown(t("generate.none"))
     opening_pictures = samples(first) if first else []
+    opening_facts, opening_link, opening_zip = told(first, opening_pictures, 0, 1.0)
     gallery = gr.Gallery(
         opening_pictures,
         label=t("generate.gallery"),
@@ -285,8 +298,8 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     )
     with gr.Row(elem_classes="actions"):
         # No bounds here: Gradio would refuse in English what the model refuses in the visitor's language.
-        count = gr.Number(COUNT, label=t("generate.count"), precision=0, min_width=90)
-        seed = gr.Number(0, label=t("generate.seed"), precision=0, min_width=120, elem_id="generate-seed")
+        count = unchecked(gr.Number(COUNT, label=t("generate.count"), precision=0, min_width=90))
+        seed = unchecked(gr.Number(0, label=t("generate.seed"), precision=0, min_width=120, elem_id="generate-seed"))
         dice = gr.Button(t("generate.dice"), min_width=110, scale=1)
         more = gr.Button(t("generate.next"), min_width=120, scale=1)
         start = gr.Button(t("generate.start"), variant="primary", min_width=160, scale=2, elem_id="generate-start")
@@ -295,18 +308,19 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
         with gr.Column(min_width=280):
             gr.Markdown(t("generate.wander"), elem_classes="quiet")
             with gr.Row():
-                picked = gr.Number(0, label=t("generate.picked"), precision=0, min_width=110)
-                before = gr.Number(1, label=t("generate.before"), precision=0, min_width=110)
+                picked = unchecked(gr.Number(0, label=t("generate.picked"), precision=0, min_width=110))
+                before = unchecked(gr.Number(1, label=t("generate.before"), precision=0, min_width=110))
             with gr.Row():
                 near = gr.Button(t("generate.more_like"), min_width=140, elem_id="generate-near")
                 stroll = gr.Button(t("generate.walk"), min_width=140, elem_id="generate-walk")
         with gr.Column(min_width=280):
             with gr.Row():
                 link = gr.Textbox(
-                    label=t("generate.link"), interactive=True, max_lines=1, scale=3, elem_id="generate-link"
-                )
+                    opening_link, label=t("generate.link"), interactive=True, max_lines=1, scale=3,
+                    elem_id="generate-link",
+                )  # fmt: skip
                 copy = gr.Button(t("generate.copy"), min_width=110, elem_id="generate-copy")
-            download = gr.DownloadButton(t("generate.download"), bundle(opening_pictures), elem_id="generate-download")
+            download = gr.DownloadButton(t("generate.download"), opening_zip, elem_id="generate-download")
             with gr.Accordion(t("generate.expert"), open=False):
                 truncation = unchecked(
                     gr.Slider(0, 1.5, 1, step=0.05, label=t("generate.truncation"), info=t("generate.truncation_info"))
@@ -320,43 +334,40 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
         buttons=["download", "download_all", "fullscreen"], elem_classes="pictures", elem_id="generate-close",
     )  # fmt: skip
     # What the gallery shows, whatever the form says by now: model, first seed, truncation. One a visitor.
-    shown = gr.State([first, 0, 1.0])
+    shown = gr.State(opening_facts)
     request, mine = [model, count, seed, truncation], [model, count, seed, truncation, owner]
-
-    def settle(event: gr.events.Dependency) -> None:
-        """After new pictures: remember what they are, offer the link and the zip."""
-        event.success(lambda *now: list(now), [model, seed, truncation], shown, **HELPER)
-        event.success(None, request, link, js=LINK, **PRIVATE)
-        event.success(guard(bundle), gallery, download, **HELPER)
+    pictured = [gallery, shown, link, download]
+    # Their answers have more parts than the gallery, which alone is to show that it waits.
+    drawing = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
 
     # The endpoint for programs: the page's own requests know the visitor by what the browser keeps.
     door, word = gr.Button(visible=False), gr.Textbox("", visible=False)
     door.click(guard(generate), [*request, word], gallery, api_name="generate", **DRAWING)
-    drawn = [gr.on([start.click, count.submit, seed.submit], guard(generate), mine, gallery, **PRIVATE, **DRAWING)]
+    drawn = [gr.on([start.click, count.submit, seed.submit], guard(show), mine, pictured, **drawing)]
     for button, inputs, js in ((more, [seed, count], NEXT), (dice, None, DICE)):
         moved = button.click(None, inputs, seed, js=js, **PRIVATE)
-        drawn.append(moved.then(guard(generate), mine, gallery, **PRIVATE, **DRAWING))
-    for event in drawn:
-        settle(event)
-    settle(model.input(guard(choose_model), [model, owner], [gallery, seed, truncation], **HELPER))
+        drawn.append(moved.then(guard(show), mine, pictured, **drawing))
+    # Pictures of the model before must not come after the samples of this one.
+    chosen = model.input(
+        guard(choose_model), [model, owner], [count, seed, truncation, *pictured], cancels=drawn, **HELPER
+    )
+    for event in (*drawn, chosen):
+        event.success(None, link, link, js=LINK, **PRIVATE)
 
     copy.click(None, link, js=COPY, **PRIVATE)
 
     gallery.select(guard(pick), [shown, picked], [picked, before], **HELPER)
-    wandering = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
     wander = [
-        near.click(guard(near_shown), [shown, picked, owner], close, **wandering),
-        stroll.click(guard(walk_shown), [shown, before, picked, owner], loop, **wandering),
+        near.click(guard(near_shown), [shown, picked, owner], close, **drawing),
+        stroll.click(guard(walk_shown), [shown, before, picked, owner], loop, **drawing),
     ]
     cancel.click(None, cancels=[*drawn, *wander], **PRIVATE)
 
     page = gr.context.Context.root_block
-    arrived = page.load(
-        guard(opening), owner, [model, style, count, seed, truncation, gallery, download, shown], **HELPER, **DRAWING
-    )
-    page.load(None, request, link, js=LINK, **PRIVATE)
+    page.load(None, link, link, js=LINK, **PRIVATE)
+    arrived = page.load(guard(opening), owner, [model, style, count, seed, truncation, *pictured], **HELPER, **DRAWING)
+    arrived.success(None, link, link, js=LINK, **PRIVATE)
     opened.select(guard(listed), owner, [model, style], **HELPER)
-    arrived.success(None, request, link, js=LINK, **PRIVATE)
 
 
 def near_shown(shown: list, seed: int | None, owner: str, language: str = "en") -> dict[str, Any]:

@@ -7,6 +7,9 @@ import re
 import zipfile
 from pathlib import Path
 
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -128,3 +131,11 @@ def test_a_number_out_of_range_gets_one_sentence(page):
     page.locator("#generate-start").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Choose between 1 and 64 pictures.")
     assert len(draw(page, 3, 1)) == 1
+
+
+@pytest.mark.parametrize("numbers", [("eight", 0), ([], 0), (4.4, 0), (1, "x"), (1, 2**40)])
+def test_programs_get_the_same_sentence(app, numbers):
+    with pytest.raises(AppError, match="Choose between|A seed is"):
+        Client(app.url, verbose=False).predict("batik-kawung", *numbers, 1.0, api_name="/generate")
+    with pytest.raises(AppError, match="A seed is"):
+        Client(app.url, verbose=False).predict("12", "x", api_name="/digits")

@@ -6,11 +6,15 @@ import csv
 import errno
 import inspect
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import parse_qsl
 
 import gradio as gr
 import numpy as np
@@ -143,6 +147,29 @@ def test_the_page_opens_with_the_samples_and_without_the_model(models):
     assert len(opened) == generate.COUNT
     for (shipped, _), (fresh, _) in zip(opened, drawn, strict=True):
         assert max(abs(a - b) for a, b in zip(pixels(shipped), pixels(fresh), strict=True)) <= 1
+
+
+def test_the_page_knows_what_it_shows_whatever_the_form_says(models):
+    pictures, shown, query, archive = generate.show("batik-small", 3, 5.0, 0.8, "")
+    assert shown == ["batik-small", 5, 0.8] and len(pictures) == 3
+    asked = dict(parse_qsl(query.removeprefix("?")))
+    assert generate.asked_for(asked) == ("batik-small", 3, 5, 0.8)
+    with zipfile.ZipFile(archive) as bundled:
+        assert bundled.namelist() == [Path(path).name for path, _ in pictures]
+
+
+def test_another_model_comes_with_as_many_pictures_as_the_form_says(models):
+    count, seed, truncation, gallery, shown, query, _ = generate.choose_model("batik-small", "")
+    assert count == len(gallery["value"]) == generate.COUNT and shown == ["batik-small", seed, truncation]
+    assert generate.asked_for(dict(parse_qsl(query.removeprefix("?")))) == ("batik-small", count, seed, truncation)
+
+
+def test_the_seeds_begin_anew_after_the_last(models):
+    last = common.SEEDS - 1
+    around, first = generate.generate("mnist-cgan", 2, last)[1], generate.generate("mnist-cgan", 1, 0)[0]
+    assert around[1] == first[1] and pixels(around[0]) == pixels(first[0])
+    event = SimpleNamespace(index=1)
+    assert generate.pick(event, ["mnist-cgan", last, 1.0], None)[0] == 0
 
 
 def test_a_link_says_what_to_draw():
@@ -354,6 +381,67 @@ def test_the_page_is_built_without_torch_and_shows_its_endpoints(models):
     assert run.returncode == 0, run.stderr
     names = set(json.loads(run.stdout.splitlines()[-1]))
     assert names - {"/start_run", "/stop_run", "/list_runs"} == {"/generate", "/digits", "/classify"}
+
+
+def old(folder: Path) -> None:
+    """As if nobody had touched it for a day."""
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (time.time() - 86_400,) * 2)
+
+
+def test_what_the_page_opens_with_is_never_cleared_away(models):
+    picture = Image.new("RGB", (8, 8))
+    opening, answer, fresh = (common.write_pngs([picture], ["x"], [{}])[0] for _ in range(3))
+    with gr.Blocks() as page:
+        gr.Gallery([(opening, "x")])
+    for path in (*Path(common.get_upload_folder()).glob("*"),):
+        if path != Path(fresh).parent:
+            old(path)
+    common.clear_away(page)
+    kept = [file for block in page.blocks.values() for file in block.keep_in_cache]
+    assert kept and all(Path(file).is_file() for file in kept)
+    assert not Path(answer).exists() and Path(fresh).exists()
+
+
+def test_the_oldest_answers_make_room_for_new_ones(models, monkeypatch):
+    picture = Image.effect_noise((64, 64), 60)
+    paths = [Path(common.write_pngs([picture], ["x"], [{}])[0]) for _ in range(4)]
+    for age, path in enumerate(reversed(paths)):
+        for one in (path, path.parent):
+            os.utime(one, (time.time() - 60 * age,) * 2)
+    monkeypatch.setattr(common, "CACHE_BYTES", 3 * paths[0].stat().st_size)
+    common.clear_away(gr.Blocks())
+    assert not paths[0].exists() and paths[-1].exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", {"classes": None}),
+        ("config.json", {"classes": [1, 2]}),
+        ("config.json", {"resolution": "28"}),
+        ("config.json", {"title": 3}),
+        ("metrics.json", []),
+        ("metrics.json", {"fid": "low", "kid": None}),
+        ("samples.png", b"no picture"),
+        ("samples.png", b"\x89PNG\r\n\x1a\n"),
+    ],
+)
+def test_one_odd_folder_leaves_the_others_at_work(models, tmp_path, monkeypatch, file, content):
+    shutil.copytree(models, tmp_path / "models")
+    shutil.copytree(models / "batik-small", tmp_path / "models" / "batik-odd")
+    path = tmp_path / "models" / "batik-odd" / file
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        known = json.loads(path.read_text()) if file == "config.json" else {}
+        path.write_text(json.dumps({**known, **content} if isinstance(content, dict) else content))
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path / "models"))
+    with gr.Blocks(), gr.Tab("Tab") as tab:
+        generate.build(gr.BrowserState(""), tab)
+        classify.build(gr.BrowserState(""), tab)
+    names = [one.name for one in generate.generators()]
+    assert "batik-small" in names and ("batik-odd" in names) == (file != "config.json")
 
 
 def test_the_app_is_built_without_any_model(tmp_path, monkeypatch):
