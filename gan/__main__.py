@@ -51,7 +51,7 @@ def sample(
     from gan.catalog import load
     from gan.files import atomic
     from gan.pictures import png_bytes
-    from gan.sampling import MAX_COUNT, metadata
+    from gan.sampling import MAX_COUNT, MAX_SEED, metadata
 
     if labels and not labels.isdecimal():
         raise RequestError("error.request.digits", most=MAX_COUNT)
@@ -59,9 +59,10 @@ def sample(
     generator = load(model)
     pictures = generator.sample(len(chosen) if chosen else count, seed, truncation, chosen)
     for i, picture in enumerate(pictures):
-        path = out / f"{generator.name}-{seed + i}.png"
+        drawn, digit = (seed + i) % (MAX_SEED + 1), {"digit": chosen[i]} if chosen else {}
+        path = out / f"{generator.name}-{drawn}{f'-digit-{chosen[i]}' if chosen else ''}.png"
         with atomic(path) as temporary:
-            temporary.write_bytes(png_bytes(picture, metadata(generator.name, seed + i, truncation)))
+            temporary.write_bytes(png_bytes(picture, metadata(generator.name, drawn, truncation, **digit)))
         typer.echo(path)
 
 

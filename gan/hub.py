@@ -42,6 +42,7 @@ MODEL_FILES = (
 )
 SPACE_FILES = ("app.py", "requirements.txt", CARD, "LICENSE")
 SPACE_FOLDERS = ("gan", "training", "checkpoints")
+SPACE_PICTURES = ".github/pictures/"
 LARGEST_MODEL = 2_000_000_000
 ABANDONED_SECONDS = 3600
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -115,7 +116,9 @@ def deploy(
         repository,
         "space",
         space_files(ROOT),
-        owned=lambda path: path in SPACE_FILES or path.split("/")[0] in SPACE_FOLDERS,
+        owned=lambda path: (
+            path in SPACE_FILES or path.split("/")[0] in SPACE_FOLDERS or path.startswith(SPACE_PICTURES)
+        ),
         private=False if public else None,
         message=message or "Canting",
         force=force,
@@ -280,7 +283,10 @@ def space_files(root: Path) -> dict[str, Path | bytes]:
             if folder == "checkpoints" and not (len(parts) == 3 and path.name in MODEL_FILES):
                 continue
             found["/".join(parts)] = path
-    return found
+    # The card's pictures: a Space has no others.
+    card = (root / CARD).read_text(encoding="utf-8") if CARD in found else ""
+    shown = {name: root / name for name in re.findall(rf"]\(({re.escape(SPACE_PICTURES)}[\w-]+\.png)\)", card)}
+    return found | {name: path for name, path in shown.items() if path.is_file() and not path.is_symlink()}
 
 
 def public_config(folder: Path) -> bytes:

@@ -94,10 +94,12 @@ CSS = """
 .gradio-container { max-width: 1440px !important; width: 100%; margin: 0 auto !important;
   padding: 0 20px 24px !important; }
 .gradio-container main, .gradio-container .fillable { width: 100%; max-width: 100% !important; padding: 0 !important; }
-.gradio-container.dark, .dark .gradio-container, .dark { --color-accent: #e6b85e; }
+/* Gold is too pale on cream to be seen around what has the focus. */
+.gradio-container { --focus: #a1672a; }
+.gradio-container.dark, .dark .gradio-container, .dark { --color-accent: #e6b85e; --focus: #d9a441; }
 footer .divider { display: none; }
 .gradio-container * { scroll-margin: 5rem; }
-:focus-visible { outline: 3px solid #d9a441 !important; outline-offset: 2px; }
+:focus-visible { outline: 3px solid var(--focus) !important; outline-offset: 2px; }
 
 /* Head: the name and one line */
 #masthead { display: flex; align-items: baseline; gap: 14px; flex-wrap: wrap; padding: 18px 2px 2px; border: 0; }
@@ -116,7 +118,7 @@ footer .divider { display: none; }
   background: var(--background-fill-secondary) var(--cloth, none) center / cover; }
 .swatches label:has(input:checked) { border-color: var(--primary-600); background: var(--color-accent-soft); }
 .dark .swatches label:has(input:checked) { border-color: #d9a441; }
-.swatches label:focus-within { outline: 3px solid #d9a441; outline-offset: 1px; }
+.swatches label:focus-within { outline: 3px solid var(--focus); outline-offset: 1px; }
 .swatches label span { margin: 0 !important; font-size: 14px; line-height: 1.25; text-align: center; }
 .swatches input { position: absolute; opacity: 0; width: 1px; height: 1px; }
 

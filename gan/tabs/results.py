@@ -114,8 +114,10 @@ def facts(one: Result, language: str) -> str:
     """Figures and settings, folded away."""
     pairs = [*results.figures(one, language), *results.settings(one, language)]
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
-    notes = [results.measured_with(one, language), one.reference, str(one.config.get("about", ""))]
-    text = "".join(f"<p>{escape(note)}</p>" for note in notes if note)
+    # What is said of the data and the recipe is the checkpoint's own, in English.
+    notes = [(results.measured_with(one, language), language), (one.reference, "en")]
+    notes.append((str(one.config.get("about", "")), "en"))
+    text = "".join(f"<p lang='{tongue}'>{escape(note)}</p>" for note, tongue in notes if note)
     return f"<details><summary>{escape(say('results.more', language))}</summary><dl>{rows}</dl>{text}</details>"
 
 
@@ -125,7 +127,8 @@ def card(one: Result, language: str) -> str:
         text = (one.entry.folder / "README.md").read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ""
-    return f"<details class='card'><summary>{escape(say('results.card', language))}</summary>{rendered(text)}</details>"
+    summary = f"<summary>{escape(say('results.card', language))}</summary>"
+    return f"<details class='card'>{summary}<div lang='en'>{rendered(text)}</div></details>"
 
 
 def rendered(text: str) -> str:
@@ -135,7 +138,7 @@ def rendered(text: str) -> str:
     if text.startswith("---\n"):
         text = text.split("\n---\n", 1)[-1]
     lines = [line for line in text.splitlines() if not line.startswith(("![", "# "))]
-    return MarkdownIt("commonmark", {"html": False}).enable("table").render("\n".join(lines))
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render("\n".join(lines))
 
 
 def picture(one: Result, language: str) -> str:
@@ -223,7 +226,8 @@ def confusion(name: str, path: Path, language: str) -> str:
     text = escape(say("results.confusion", language, name=name))
     head = f"<thead><tr><td></td>{head}</tr></thead>" if readable else ""
     return (
-        f"<table class='confusion {'' if readable else 'dense'}' aria-label='{text}' title='{text}'>{head}"
+        # Four hundred cells without a word are a picture.
+        f"<table class='confusion {'' if readable else 'dense'}' {'' if readable else 'role=img'} aria-label='{text}' title='{text}'>{head}"
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
 
@@ -309,7 +313,7 @@ CSS = """
 .result .confusion td, .result .confusion th { border: 0; padding: 2px; font-weight: 400; text-align: center;
   overflow: hidden; text-overflow: ellipsis; background: transparent; }
 .result .confusion tbody td { border-radius: 2px; font-variant-numeric: tabular-nums;
-  background: color-mix(in srgb, #5d73a9 var(--share), var(--background-fill-secondary)); }
+  background: color-mix(in srgb, #5d73a9 calc(.75 * var(--share)), var(--background-fill-secondary)); }
 .result .confusion.dense { border-spacing: 1px; }
 .result .confusion.dense td { padding: 0; line-height: 1; }
 .result .confusion.dense th { display: none; }

@@ -41,11 +41,17 @@ def test_list_shows_each_model(models: Path, monkeypatch, capsys) -> None:
 def test_sample_writes_pictures_that_know_how_they_were_made(models: Path, monkeypatch, tmp_path: Path) -> None:
     out = tmp_path / "pictures"
     assert run(monkeypatch, "sample", "digits", "--labels", "31", "--seed", 7, "--truncation", 0.5, "--out", out) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["digits-7.png", "digits-8.png"]
-    with Image.open(out / "digits-8.png") as picture:
+    assert sorted(path.name for path in out.iterdir()) == ["digits-7-digit-3.png", "digits-8-digit-1.png"]
+    with Image.open(out / "digits-8-digit-1.png") as picture:
         assert picture.size == (28, 28)
-    facts = read_metadata(out / "digits-8.png")
-    assert (facts["model"], facts["seed"], facts["truncation"]) == ("digits", "8", "0.5")
+    facts = read_metadata(out / "digits-8-digit-1.png")
+    assert (facts["model"], facts["digit"], facts["seed"], facts["truncation"]) == ("digits", "1", "8", "0.5")
+
+
+def test_the_seeds_of_files_begin_anew_after_the_last(models: Path, monkeypatch, tmp_path: Path) -> None:
+    assert run(monkeypatch, "sample", "digits", "--count", 2, "--seed", 2**31 - 1, "--out", tmp_path) == 0
+    assert {path.name for path in tmp_path.glob("*.png")} == {"digits-2147483647.png", "digits-0.png"}
+    assert read_metadata(tmp_path / "digits-0.png")["seed"] == "0"
 
 
 @pytest.mark.parametrize(

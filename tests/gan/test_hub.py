@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -503,13 +504,13 @@ def test_no_token_is_in_what_an_unforeseen_error_prints(hub: HubServer, tmp_path
 def copy(tmp_path: Path) -> Path:
     """This repository with one small model, and with what a working copy gathers."""
     root = tmp_path / "copy"
-    for name in ("gan", "training"):
+    for name in ("gan", "training", ".github"):
         shutil.copytree(ROOT / name, root / name)
     for name in ("app.py", "requirements.txt", "README.md", "LICENSE", "Makefile"):
         shutil.copy(ROOT / name, root / name)
     small(root / "checkpoints" / "small")
     litter = ("gan/__pycache__/x.pyc", ".git/config", "data/cloth.jpg", "runs/a/state.pt", "checkpoints/small/me.jpg")
-    for path in (*litter, ".env", "gan/.secret", "checkpoints/.half/config.json"):
+    for path in (*litter, ".env", "gan/.secret", "checkpoints/.half/config.json", ".github/pictures/mine.png"):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text("not for publication")
     return root
@@ -536,6 +537,8 @@ def test_deploy_makes_a_space_that_has_all_it_needs(hub: HubServer, copy: Path, 
     assert b"sdk: gradio" in space.files["README.md"]
     assert {"app.py", "requirements.txt", "gan/hub.py", "gan/texts/id.json", "training/tab.py"} < set(space.files)
     assert space.files["checkpoints/small/model.safetensors"]
+    named = set(re.findall(r"]\((\.github/[^)]+)\)", space.files["README.md"].decode()))
+    assert named and named < set(space.files)
     assert not any(b"not for publication" in content for content in space.files.values())
     assert "nothing to publish" in deploy().out and len(space.commits) == 2
     # The Space as it was published starts.
