@@ -224,12 +224,10 @@ def confusion(name: str, path: Path, language: str) -> str:
         lines.append(f"<tr><th scope='row'>{escape(true)}</th>{cells}</tr>")
     head = "".join(f"<th scope='col'>{escape(said)}</th>" for said in names)
     text = escape(say("results.confusion", language, name=name))
+    # Four hundred cells without a word are a picture.
+    kind = "class='confusion'" if readable else "class='confusion dense' role='img'"
     head = f"<thead><tr><td></td>{head}</tr></thead>" if readable else ""
-    return (
-        # Four hundred cells without a word are a picture.
-        f"<table class='confusion {'' if readable else 'dense'}' {'' if readable else 'role=img'} aria-label='{text}' title='{text}'>{head}"
-        f"<tbody>{''.join(lines)}</tbody></table>"
-    )
+    return f"<table {kind} aria-label='{text}' title='{text}'>{head}<tbody>{''.join(lines)}</tbody></table>"
 
 
 def escape(text: Any) -> str:
