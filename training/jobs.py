@@ -63,6 +63,8 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
     Raises:
         RunError: naming the setting that cannot be used.
     """
+    if not isinstance(settings, dict | None):
+        raise RunError("error.job.settings", known=", ".join(DEFAULTS))
     checked = {**DEFAULTS, **(settings or {})}
     for key in checked:
         if key not in DEFAULTS:
@@ -76,7 +78,9 @@ def check_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
         raise RunError("error.job.mirror")
     if checked["keep_all"] not in (True, False):
         raise RunError("error.job.keep_all")
-    if not isinstance(checked["name"], str) or len(checked["name"]) > 60:
+    name = checked["name"]
+    # Half a character, which programs can send, is no text that could be written down.
+    if not isinstance(name, str) or len(name) > 60 or name != name.encode("utf-8", "ignore").decode():
         raise RunError("error.job.name")
     return checked
 
@@ -169,13 +173,14 @@ def begin(
         facts = bases.trained_before(base)
         names = [f"{number:04d}.jpg" for number in range(1, len(copies) + 1)]
         subject = bases.entry(base).title
-    retention.make_room(owner)
     folder = runs_folder() / f"{records.MAKING}{job}"
     try:
         for copy, name in zip(copies, names, strict=True):
             (folder / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copy, folder / "pictures" / name)
         Run(folder).create(recipe, started=time.time(), **facts)
+        # Not before: the run that makes room may be the one whose pictures these are.
+        retention.make_room(owner)
         with records.locked():
             record = {
                 "id": job,
@@ -298,11 +303,14 @@ def delete(job: str) -> None:
     """Delete a job with its pictures and its model; one that waits leaves the queue.
 
     Raises:
-        RunError: when there is no such job, or it is training.
+        RunError: when there is no such job, or it is training, here or on Hugging Face.
     """
     with records.locked():
-        if processes.state_of(records.read(job)) in ("running", "stopping"):
+        record = records.read(job)
+        if processes.state_of(record) in ("running", "stopping"):
             raise RunError("error.job.delete_active")
+        if processes.astray(record):
+            raise RunError("error.job.delete_astray")
         # First out of everyone's sight, in one move.
         gone = runs_folder() / f"{records.DELETING}{job}"
         records.folder_of(job).rename(gone)

@@ -59,7 +59,12 @@ def state_of(record: dict[str, Any]) -> str:
     if process_of(record):
         return "stopping" if stopping else "running"
     # A job on the Hub that nobody could cancel goes on, whatever was wanted.
-    return "stopped" if stopping and "job" not in record.get("remote", {}) else "failed"
+    return "stopped" if stopping and not astray(record) else "failed"
+
+
+def astray(record: dict[str, Any]) -> bool:
+    """Whether a job may go on, and cost, on the Hub, as far as is known here."""
+    return "job" in record.get("remote", {})
 
 
 def stop_seconds(record: dict[str, Any]) -> float:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,19 @@ FEATURES, FOLDS = "features", "folds"
 
 
 def own(owner: str, job: str | None) -> str:
-    """A job's id. Raises RunError when it is nobody's, or somebody else's than ``owner``'s."""
+    """A job's id, which its owner has use for: that is noted. Raises RunError when it is nobody's, or somebody else's
+    than ``owner``'s."""
     if not owner or read(job)["owner"] != owner:
         raise RunError("error.job.unknown")
+    used(folder_of(job))
     return job
+
+
+def used(folder: Path) -> None:
+    """Note that somebody has use for what lies in ``folder``, so that it is not deleted as old; hourly is enough."""
+    with contextlib.suppress(OSError):
+        if time.time() - folder.stat().st_mtime > 3600:
+            os.utime(folder)
 
 
 def folder_of(job: str) -> Path:

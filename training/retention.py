@@ -1,6 +1,6 @@
 """What is deleted, and when: runs and pictures that nobody came back for, and the oldest runs of who has too many.
 
-A run that trains, waits or has been published is never touched.
+A run that trains, here or elsewhere, waits or has been published is never touched.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def sweep() -> None:
 
 def may_go(record: dict[str, Any]) -> bool:
     """Whether a run may be deleted without being asked for."""
-    return processes.state_of(record) not in processes.ACTIVE and not record.get("published")
+    active = processes.state_of(record) in processes.ACTIVE or processes.astray(record)
+    return not active and not record.get("published")
 
 
 def remove(job: str) -> None:

@@ -19,7 +19,16 @@ from gan import own as own_models
 from gan.checkpoint import read_config
 from gan.device import on_gpu
 from gan.pictures import open_picture
-from gan.settings import keep_days, most_gigabytes, most_runs, runs_last, training_allowed
+from gan.settings import (
+    ROOT,
+    data_folder,
+    keep_days,
+    most_gigabytes,
+    most_runs,
+    runs_folder,
+    runs_last,
+    training_allowed,
+)
 from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, t, unchecked, whole, whose, write_pngs
 from gan.texts import LANGUAGES, say
 from training import bases, basket, choose, jobs, publish, recogniser, records, where
@@ -32,9 +41,8 @@ from training.watch import (
     light_copy,
     look_back,
     losses,
+    moment_on_view,
     quality,
-    sample_files,
-    step_of,
     view,
 )
 
@@ -81,7 +89,10 @@ def list_runs(owner: str = "", request: gr.Request | None = None) -> list[dict[s
 
 def public(status: Status) -> dict[str, Any]:
     """A status as JSON, without this machine's folders."""
-    return {**asdict(status), "checkpoint": status.checkpoint is not None}
+    said = {"reason": status.reason, "note": status.note}
+    for folder in (runs_folder(), data_folder(), ROOT):
+        said = {key: text.replace(str(folder), "…") for key, text in said.items()}
+    return {**asdict(status), **said, "checkpoint": status.checkpoint is not None}
 
 
 # What the page shows --------------------------------------------------------------------------------------------
@@ -169,8 +180,7 @@ def delete(owner: str, run: str | None, shown: list, language: str = "en") -> tu
 
 def promote(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> tuple:
     """The moment on view is to be the run's model. Raises RunError where nothing was kept of it."""
-    grids = sample_files(records.folder_of(own(owner, run)))
-    step = step_of(grids[min(max(0, whole(at)), len(grids) - 1)]) if grids else 0
+    step = moment_on_view(own(owner, run), at, shown) or 0
     jobs.promote(run, step)
     gr.Info(say("train.promoted", language, step=step), duration=5)
     return view(owner, run, at, shown, language)
@@ -275,7 +285,7 @@ def build(owner: gr.BrowserState) -> None:
     first, either = base_choices(), kinds()
     entry = next((one for one in bases.generators() if one.name == first["value"]), None)
     # What this page has been sent: run, number of samples, number of metrics lines.
-    shown = gr.State([None, 0, 0])
+    shown = gr.State([None, [], 0])
     timer = gr.Timer(CALM_SECONDS, active=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -371,7 +381,7 @@ def build(owner: gr.BrowserState) -> None:
     )
     stop.click(guard(halt), now, parts, **HELPER)
     resume.click(guard(go_on), now, parts, **HELPER)
-    moment.input(guard(look_back), [owner, runs, moment], samples, trigger_mode="always_last", **HELPER)
+    moment.input(guard(look_back), now, samples, trigger_mode="always_last", **HELPER)
     take.click(guard(promote), now, parts, show_progress_on=[take], **PRIVATE, **DRAWING)
     attempt.click(guard(try_it), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)
     beside.click(guard(nearest), [owner, runs, seed], [pictured, verdict], **PRIVATE, **DRAWING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,8 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
     Args:
         run: the one chosen; the newest when it is not theirs.
         at: which of its samples the slider stands on.
-        shown: what the page has already: [run, number of samples, number of figures]. What has not changed is
-            not sent again.
+        shown: what the page has already: [run, the steps of its samples, number of figures]. What has not changed
+            is not sent again.
     """
     mine = jobs.list_jobs(owner, language) if owner else []
     if not mine:
@@ -54,17 +55,19 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
             shown,
         )
     now = next((one for one in mine if one.id == run), mine[0])
-    folder = Path(records.folder_of(now.id))
+    folder = records.folder_of(own(owner, now.id))
     generator = now.kind == "generator"
     grids, lines = sample_files(folder), Run(folder).metrics() if generator else recogniser.lines(now)
     # A line that has grown longer is news, too: what was held back is measured at the end.
     news = sum(map(len, lines))
     same = shown[0] == now.id
+    # Not their number alone: of a long run one goes for each that comes.
+    moments = [step_of(grid) for grid in grids]
     picture = moment = curve = way = gr.skip()
-    if not same or shown[1] != len(grids):
-        # Whoever has slid back to an earlier moment stays there.
-        following = not same or whole(at) >= shown[1] - 1
-        place = len(grids) - 1 if following else whole(at)
+    if not same or shown[1] != moments:
+        # Whoever has slid back to an earlier moment stays there, or at the one before where it has gone.
+        following = not same or whole(at) >= len(shown[1]) - 1
+        place = len(grids) - 1 if following else max(0, bisect_right(moments, shown[1][max(0, whole(at))]) - 1)
         picture = show(grids[place], language) if grids else gr.update(value=None, label=say("train.samples", language))
         picture["visible"] = generator
         moment = gr.update(
@@ -103,7 +106,7 @@ def view(owner: str, run: str | None, at: int, shown: list, language: str = "en"
         gr.update(value="" if generator else recogniser.report(now, language), visible=not generator),
         gr.update(visible=not generator and now.checkpoint is not None),
         gr.Timer(pace(now), active=any(one.state in processes.ACTIVE for one in mine)),
-        [now.id, len(grids), news],
+        [now.id, moments, news],
     )
 
 
@@ -112,10 +115,17 @@ def pace(status: Status) -> int:
     return EAGER_SECONDS if status.state == "stopping" or not status.step else CALM_SECONDS
 
 
-def look_back(owner: str, run: str | None, at: int, language: str = "en") -> dict[str, Any]:
-    """The slider was moved: the samples of that moment."""
-    grids = sample_files(records.folder_of(own(owner, run)))
-    return show(grids[min(max(0, whole(at)), len(grids) - 1)], language) if grids else gr.skip()
+def look_back(owner: str, run: str | None, at: int, shown: list, language: str = "en") -> dict[str, Any]:
+    """The slider was moved: the samples of that moment, as long as they are kept."""
+    step = moment_on_view(own(owner, run), at, shown)
+    grid = records.folder_of(run) / "samples" / f"step-{step or 0:06d}.png"
+    return show(grid, language) if step is not None and grid.is_file() else gr.skip()
+
+
+def moment_on_view(run: str, at: int, shown: list) -> int | None:
+    """The step of the samples that a page shows, ``at`` the slider's place; None where it shows none of that run."""
+    steps = shown[1] if shown[0] == run else []
+    return steps[min(max(0, whole(at)), len(steps) - 1)] if steps else None
 
 
 def label(status: Status, language: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import gradio as gr
 import psutil
 import pytest
 from PIL import Image
@@ -25,10 +26,10 @@ from safetensors.torch import load_file
 from gan import catalog
 from gan.errors import DataError, RunError
 from gan.files import atomic
-from gan.settings import VERSION
+from gan.settings import ROOT, VERSION
 from gan.texts import say
 from tests.training.conftest import DEAF, IDLE, beside, make_base, make_cloths, wait_for
-from training import jobs, processes, progress, records, worker
+from training import jobs, processes, progress, records, tab, watch, worker
 from training.runs import Run
 from training.watch import CALM_SECONDS, EAGER_SECONDS, pace
 
@@ -216,6 +217,62 @@ def test_a_job_is_repeated_with_other_settings(studio: Path, pictures: list[Path
     wait_for(lambda: state(first) == "stopped", 10)
     jobs.delete(first)
     assert len(list((studio / again / "pictures").iterdir())) == 12
+
+
+def test_the_run_that_is_repeated_may_be_the_one_that_makes_room(
+    studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
+):
+    first = jobs.start("tiny", pictures, owner="ayu")
+    jobs.stop(first)
+    wait_for(lambda: state(first) == "stopped", 10)
+    monkeypatch.setenv("CANTING_MOST_RUNS", "1")
+    again = jobs.repeat(first, "tiny", {"steps": 90})
+    assert [one.id for one in jobs.list_jobs("ayu")] == [again]
+    assert len(list((studio / again / "pictures").iterdir())) == 12
+    # It goes on, so there is no room; nothing is lost by the attempt.
+    with pytest.raises(RunError, match="You have 1 runs"):
+        jobs.repeat(again, "tiny", {})
+    assert [path.name for path in studio.iterdir() if path.is_dir()] == [again]
+
+
+def test_what_a_program_is_told_names_no_folder_of_this_machine(studio: Path, pictures: list[Path], idle):
+    job = jobs.start("tiny", pictures, owner="ayu")
+    (studio / job / "log.txt").write_text(f'  File "{ROOT}/training/loop.py"\nOSError: {studio}/{job}/pictures\n')
+    idle[0].kill()
+    wait_for(lambda: state(job) == "failed", 10)
+    (told,) = tab.list_runs("ayu")
+    assert "OSError" in told["reason"] and not any(str(one) in json.dumps(told) for one in (ROOT, studio))
+
+
+def test_the_page_follows_a_run_whose_samples_come_and_go(studio: Path, pictures: list[Path], idle):
+    job = jobs.start("tiny", pictures, owner="ayu")
+    grids = studio / job / "samples"
+    grids.mkdir()
+
+    def keep(*steps: int) -> None:
+        for path in grids.iterdir():
+            path.unlink()
+        for step in steps:
+            Image.new("RGB", (8, 8)).save(grids / f"step-{step:06d}.png")
+
+    def look(at: int, shown: list) -> tuple:
+        found = watch.view("ayu", job, at, shown)
+        return found[4], found[5], found[-1]
+
+    keep(0, 10, 20)
+    picture, moment, shown = look(0, [None, [], 0])
+    assert "20" in picture["label"] and moment["value"] == 2 and shown[1] == [0, 10, 20]
+    # As many as before, but others: one has gone for the newest.
+    keep(0, 20, 30)
+    picture, moment, after = look(2, shown)
+    assert "30" in picture["label"] and moment["value"] == 2
+    # Whoever had slid back stays, at what is left nearest before.
+    picture, moment, _ = look(1, shown)
+    assert "step 0" in picture["label"] and moment["value"] == 0
+    assert watch.moment_on_view(job, 1, after) == 20 and watch.moment_on_view("0" * 24, 1, after) is None
+    assert "20" in watch.look_back("ayu", job, 1, after)["label"]
+    keep(0, 30)
+    assert watch.look_back("ayu", job, 1, after) == gr.skip()
 
 
 def test_a_job_is_deleted_in_every_state_but_training(studio: Path, pictures: list[Path], idle):
@@ -418,10 +475,13 @@ def test_what_is_no_job(studio: Path, tmp_path: Path):
         ({"name": "x" * 61}, "at most 60"),
         ({"mirror": "yes"}, "on or off"),
         ({"keep_all": 3}, "keep_all is either"),
+        ({"name": "\ud800"}, "at most 60"),
         ({"rate_g": 1}, "no setting called rate_g"),
+        ([1], "Settings are an object"),
+        ("steps", "Settings are an object"),
     ],
 )
-def test_settings_out_of_range(studio: Path, pictures: list[Path], settings: dict, sentence: str):
+def test_settings_out_of_range(studio: Path, pictures: list[Path], settings: object, sentence: str):
     with pytest.raises(RunError, match=sentence):
         jobs.start("tiny", pictures, settings)
     with pytest.raises(RunError, match="cannot be trained further. These can: tiny"):

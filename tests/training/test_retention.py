@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
+from gan import catalog, own
 from gan.errors import DataError, RunError
 from tests.training.conftest import make_cloths
 from training import basket, jobs, records, retention
@@ -124,6 +126,32 @@ def test_a_run_that_trains_is_never_deleted(studio: Path, pictures: list[Path], 
     with pytest.raises(RunError, match="stop it first"):
         jobs.delete(job)
     assert left(studio) == {job} and not list(studio.glob(f"{records.MAKING}*"))
+
+
+def test_what_may_go_on_at_a_price_elsewhere_is_never_deleted(studio: Path, make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CANTING_MOST_RUNS", "1")
+    monkeypatch.setenv("CANTING_KEEP_DAYS", "7")
+    astray = make(days=30, how="failed", remote={"flavor": "t4-small", "timeout": "2h", "job": "a1b2"})
+    monkeypatch.setattr(retention, "_last_sweep", 0.0)
+    retention.sweep()
+    with pytest.raises(RunError, match="You have 1 runs"):
+        retention.make_room("ayu")
+    with pytest.raises(RunError, match="still be going on at Hugging Face"):
+        jobs.delete(astray)
+    assert left(studio) == {astray}
+
+
+def test_what_is_in_use_is_not_old(studio: Path, make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CANTING_KEEP_DAYS", "7")
+    looked_at, drawn_from, forgotten = (make(days=8) for _ in range(3))
+    shutil.copytree(catalog.find("tiny"), studio / drawn_from / "checkpoint")
+    for path in (*(studio / drawn_from).rglob("*"), studio / drawn_from):
+        os.utime(path, (time.time() - 8 * DAY,) * 2)
+    records.own("ayu", looked_at)
+    own.load(studio / drawn_from / "checkpoint")
+    monkeypatch.setattr(retention, "_last_sweep", 0.0)
+    retention.sweep()
+    assert left(studio) == {looked_at, drawn_from} and forgotten not in left(studio)
 
 
 def test_snapshots_stay_few_and_evenly_spaced(tmp_path: Path):
