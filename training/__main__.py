@@ -78,7 +78,7 @@ def fit(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the whole training.")] = None,
     set: Annotated[list[str] | None, typer.Option("--set", help="Change a field of the recipe: key=value.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads to use.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
 ) -> None:
     """Train a recipe from its beginning. Ctrl-C or SIGTERM saves and ends.
 
@@ -86,9 +86,7 @@ def fit(
     """
     if name not in RECIPES:
         raise RunError("error.run.recipe", name=name, known=", ".join(RECIPES))
-    recipe = changed(RECIPES[name], set or [])
-    if steps is not None:
-        recipe = dataclasses.replace(recipe, steps=steps)
+    recipe = changed(RECIPES[name], [*(set or []), *([] if steps is None else [f"steps={steps}"])])
     from training.runs import Run
 
     folder = run or runs_folder() / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -101,7 +99,13 @@ def fit(
         facts = trained_before(recipe.start) if isinstance(recipe, GanRecipe) else {}
         Run(folder).create(recipe, started=time.time(), **facts)
     (folder,) = broadcast_object_list([folder])
-    train(folder, threads)
+    try:
+        train(folder, threads)
+    except BaseException:
+        # What was refused before its first step is no run: the same command, mended, may have its place.
+        if processes().is_main_process:
+            Run(folder).discard()
+        raise
 
 
 @app.command()
@@ -126,7 +130,7 @@ def remote(
 @app.command()
 def resume(
     run: Path,
-    threads: Annotated[int | None, typer.Option(help="CPU threads to use.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads to use.")] = None,
     to: Annotated[
         str | None,
         typer.Option(metavar="OWNER/NAME", help="This run's own repository, to push it to while it trains."),
@@ -152,7 +156,11 @@ def runs() -> None:
     root = runs_folder()
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if (folder / "run.json").exists():
-            recipe = Run(folder).read()["recipe"]
+            try:
+                recipe = Run(folder).read()["recipe"]
+            except RunError as error:
+                typer.echo(f"{folder.name:40} {error}", err=True)
+                continue
             done = (Run(folder).metrics() or [{"step": 0}])[-1]["step"]
             typer.echo(f"{folder.name:40} {recipe['name']:20} step {done} of {recipe.get('steps', '?')}")
 
@@ -200,7 +208,7 @@ def bench(
 @app.command()
 def evaluate(
     name: str,
-    samples: Annotated[int | None, typer.Option(help="Generated pictures to measure with.")] = None,
+    samples: Annotated[int | None, typer.Option(min=5, help="Generated pictures to measure with.")] = None,
 ) -> None:
     """Measure a checkpoint and write its metrics.json and model card."""
     from training.evaluate import evaluate as measure
@@ -223,6 +231,8 @@ def report(
 def changed(recipe: Any, settings: list[str]) -> Any:
     """``recipe`` with fields replaced by ``key=value`` texts, values read as Python literals or else as text.
 
+    With other ``steps`` those at smaller sides keep their share, unless they are given too.
+
     Raises:
         RunError: for a setting that names no field, or whose value is of another type than the field's.
     """
@@ -239,9 +249,13 @@ def changed(recipe: Any, settings: list[str]) -> Any:
         present = getattr(recipe, key)
         if isinstance(present, tuple) and isinstance(values[key], list):
             values[key] = tuple(values[key])
-        number = isinstance(present, int | float) and isinstance(values[key], int | float)
-        if present is not None and not number and type(values[key]) is not type(present):
+        if type(present) is float and type(values[key]) is int:
+            values[key] = float(values[key])
+        if present is not None and type(values[key]) is not type(present):
             raise RunError("error.run.value", key=key, value=text, kind=type(present).__name__)
+    if "steps" in values and isinstance(recipe, GanRecipe):
+        for key in ("low_steps", "lowest_steps"):
+            values.setdefault(key, getattr(recipe, key) * values["steps"] // recipe.steps)
     return dataclasses.replace(recipe, **values)
 
 
@@ -257,9 +271,9 @@ def train(folder: Path, threads: int | None, to: str | None = None) -> None:
 
     if threads:
         torch.set_num_threads(threads)
-    from training.loop import GanTrainer, Stopped
+    from training.loop import Stopped
     from training.processes import training_alone
-    from training.start import prepare, processes
+    from training.start import everywhere, prepare, processes
 
     first = processes().is_main_process
     trainer = prepare(folder)
@@ -293,7 +307,7 @@ def train(folder: Path, threads: int | None, to: str | None = None) -> None:
         if pushing and pushing.due():
             pushing.attempt()
         # Several processes end at the same step, or those that went on would wait for ever.
-        if not (trainer.everywhere(not stopping) if isinstance(trainer, GanTrainer) else not stopping):
+        if not everywhere(trainer.accelerator, not stopping):
             raise Stopped
 
     with training_alone(folder) if first else contextlib.nullcontext():

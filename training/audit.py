@@ -151,7 +151,7 @@ def write(findings: list[Finding], folder: Path, out: Path) -> None:
         path.write_text(json.dumps([asdict(one) for one in findings], indent=1) + "\n", encoding="utf-8")
     sets: dict[str, list[Finding]] = {}
     for one in findings:
-        sets.setdefault((folder / one.name).parent.name, []).append(one)
+        sets.setdefault((folder.resolve() / one.name).parent.name, []).append(one)
     for name, rows in sets.items():
         write_manifest(out / f"{name}.csv", rows)
     shown = sorted((one for one in findings if one.rule != "unreadable"), key=lambda one: (not one.rule, one.name))

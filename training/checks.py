@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,23 +12,59 @@ from gan.errors import RunError
 from training.data.pictures import PictureSet
 from training.diffaug import POLICIES
 from training.losses import LOSSES, SMOOTHED
-from training.recipes import GanRecipe
+from training.recipes import ClassifierRecipe, GanRecipe
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+SOLVERS = ("adam", "lbfgs")
+COUNTS = ("batch", "steps", "save_every")
 
 
 def check_values(recipe: GanRecipe) -> None:
     """Refuse names and numbers that stand for nothing. Raises RunError naming the field, its value and the choices."""
-    choices = [("loss", recipe.loss, LOSSES), ("precision", recipe.precision, PRECISIONS)]
-    choices += [("augment", policy, POLICIES) for policy in recipe.augment]
+    check_choices(("loss", recipe.loss, LOSSES), ("precision", recipe.precision, PRECISIONS))
+    check_choices(("spectral", recipe.spectral, ("", "d", "g", "gd")))
+    check_choices(*(("augment", policy, POLICIES) for policy in recipe.augment))
+    check_least(recipe, 1, *COUNTS, "accumulate", "d_steps", "snapshot_every")
+    check_least(recipe, 0, "rate_g", "rate_d", "low_steps", "lowest_steps", "score_every", "gradient_penalty")
+    check_shares(recipe, "cooldown", "ema")
+    check_pair(recipe, "betas", lambda first, second: 0 <= first < 1 and 0 <= second < 1)
+    if recipe.crop is not None:
+        check_pair(recipe, "crop", lambda least, most: 0 < least <= most <= 1)
+    if not recipe.discriminators:
+        raise RunError("error.run.value", key="discriminators", value={}, kind="network or two")
+
+
+def check_classifier(recipe: ClassifierRecipe) -> None:
+    """As :func:`check_values`."""
+    check_choices(("precision", recipe.precision, PRECISIONS), ("solver", recipe.solver, SOLVERS))
+    check_least(recipe, 1, *COUNTS, "views", "resolution")
+    check_least(recipe, 0, "passes", "rate", "decay", "train_views")
+    check_shares(recipe, "smoothing", "close")
+
+
+def check_choices(*choices: tuple[str, Any, Collection[str]]) -> None:
     for key, value, known in choices:
         if value not in known:
-            raise RunError("error.run.choice", key=key, value=value, known=", ".join(known))
-    for key in ("batch", "accumulate", "d_steps", "save_every", "snapshot_every"):
-        if getattr(recipe, key) < 1:
-            raise RunError("error.run.least", key=key, value=getattr(recipe, key), least=1)
-    if not 0 <= recipe.cooldown <= 1:
-        raise RunError("error.run.share", key="cooldown", value=recipe.cooldown)
+            raise RunError("error.run.choice", key=key, value=value, known=", ".join(filter(None, known)))
+
+
+def check_least(recipe: Any, least: int, *keys: str) -> None:
+    for key in keys:
+        if not getattr(recipe, key) >= least:
+            raise RunError("error.run.least", key=key, value=getattr(recipe, key), least=least)
+
+
+def check_shares(recipe: Any, *keys: str) -> None:
+    for key in keys:
+        if not 0 <= getattr(recipe, key) <= 1:
+            raise RunError("error.run.share", key=key, value=getattr(recipe, key))
+
+
+def check_pair(recipe: Any, key: str, fine: Callable[[float, float], bool]) -> None:
+    pair = getattr(recipe, key)
+    numbers = isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(one, int | float) for one in pair)
+    if not numbers or not fine(*pair):
+        raise RunError("error.run.value", key=key, value=pair, kind="pair of shares")
 
 
 # Discriminators that judge pictures of any side.

@@ -32,6 +32,7 @@ from gan.files import atomic
 from gan.nets.classifiers import trained_parameters
 from gan.settings import cache_folder
 from training.augment import augmented
+from training.checks import check_classifier
 from training.data.pictures import PictureSet, mix, order
 from training.data.sources import open_source
 from training.loop import Stopped, precision
@@ -126,10 +127,11 @@ class ClassifierTrainer:
 
     Raises:
         CheckpointError: when the recipe starts from a checkpoint that is not there or does not load.
-        RunError: when that is of another network.
+        RunError: when that is of another network, or the recipe's parts do not fit.
     """
 
     def __init__(self, recipe: ClassifierRecipe, run: Run, data: PictureSet | None = None) -> None:
+        check_classifier(recipe)
         self.recipe, self.run = recipe, run
         facts = run.read()
         self.data = data or open_for(recipe)
@@ -141,7 +143,13 @@ class ClassifierTrainer:
         self.device = self.accelerator.device
         torch.manual_seed(recipe.seed)
         arguments = {**recipe.network_args, "classes": len(self.data.classes)}
-        self.network = nets.build(nets.CLASSIFIERS, recipe.network, arguments)
+        try:
+            self.network = nets.build(nets.CLASSIFIERS, recipe.network, arguments)
+        except ValueError as error:
+            raise RunError("error.run.network", detail=error) from error
+        if recipe.passes and not hasattr(self.network, "embed"):
+            first, second = f"passes ({recipe.passes})", f"network ({recipe.network}), which has no frozen part"
+            raise RunError("error.run.fields", first=first, second=second)
         if recipe.start == "imagenet":
             self.network.features.load_state_dict(mobilenet_features())
             if hasattr(self.network, "second"):

@@ -53,6 +53,7 @@ def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
     Raises:
         CheckpointError: for a model that is not there or does not load.
         DataError: when the pictures it is measured against are missing.
+        RunError: when a classifier has learned other classes than they show.
     """
     folder = catalog.find(name)
     config = read_config(folder)
@@ -140,8 +141,12 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     recipe = RECIPES.get(config.get("recipe", ""))
     if not isinstance(recipe, ClassifierRecipe):
         raise RunError("error.run.recipe", name=config.get("recipe", ""), known=", ".join(classifier_recipes()))
-    recipe = replace(recipe, steps=config.get("step", recipe.steps))
+    recipe = replace(recipe, steps=config.get("step", recipe.steps), source=config.get("source", recipe.source))
     model = catalog.load(folder)
+    # One that was taught other classes is not measured on those of its recipe.
+    known = open_for(recipe, recipe.test).classes if recipe.test else opened(recipe, recipe.source).classes
+    if list(known) != model.classes:
+        raise RunError("error.run.classes", name=folder.name, classes=", ".join(model.classes), source=recipe.source)
     figures: dict[str, Any] = {}
     if recipe.test:
         data = open_for(recipe, recipe.test)

@@ -37,6 +37,7 @@ from training.nearness import Nearness
 from training.projected import ProjectedDiscriminator
 from training.recipes import GanRecipe
 from training.runs import Run
+from training.start import everywhere
 from training.transport import Transport
 
 SAMPLE_COUNT = 36
@@ -142,8 +143,12 @@ class GanTrainer:
         """Begin with the generator of a checkpoint, and with its discriminators where they are among the recipe's."""
         folder = find(name)
         config, network = load_folder(folder)
+        own, theirs = self.generator.state_dict(), network.state_dict()
+        if any(key not in own or own[key].shape != tensor.shape for key, tensor in theirs.items()):
+            first, second = f"start ({name}, {config['network']} {config['arguments']})", "network, network_args"
+            raise RunError("error.run.fields", first=first, second=f"{second} ({self.recipe.network_args})")
         # What the checkpoint's generator has not got begins afresh.
-        self.generator.load_state_dict({**self.generator.state_dict(), **network.state_dict()})
+        self.generator.load_state_dict({**own, **theirs})
         if (folder / DISCRIMINATOR).is_file():
             wanted, described = json.loads(json.dumps(self.recipe.discriminators)), config.get("discriminators", {})
             if described and all(wanted.get(name) == arguments for name, arguments in described.items()):
@@ -272,7 +277,7 @@ class GanTrainer:
         # Layers that begin to be trained later than the others need an average that begins with them.
         self.ema.update(self.generator, self.step - self.stage)
         self.step += 1
-        if not self.everywhere(all(math.isfinite(value) for value in totals.values())):
+        if not everywhere(self.accelerator, all(math.isfinite(value) for value in totals.values())):
             raise NotFinite
         return totals
 
@@ -349,12 +354,6 @@ class GanTrainer:
         totals["d_fake"] += torch.cat([x.flatten() for x in fake_logits]).mean().item() / self.passes
         return fakes, labels
 
-    def everywhere(self, fine: bool) -> bool:
-        """Whether ``fine`` holds on every process."""
-        if self.accelerator.num_processes == 1:
-            return fine
-        return self.accelerator.reduce(torch.tensor(float(fine), device=self.device), "mean").item() == 1
-
     def apply(self, optimizer: torch.optim.Optimizer) -> None:
         """Average the gradients over the processes and step."""
         if self.accelerator.num_processes > 1:
@@ -386,7 +385,7 @@ class GanTrainer:
                 values = self.train_step()
                 last = self.step == recipe.steps
                 saves = self.step % recipe.save_every == 0 or last
-                if saves and not self.everywhere(self.finite()):
+                if saves and not everywhere(self.accelerator, self.finite()):
                     raise NotFinite
             except NotFinite:
                 self.roll_back()

@@ -88,6 +88,14 @@ class Run:
             raise RunError("error.run.exists", folder=self.folder)
         self.write_json("run.json", {"kind": type(recipe).__name__, "recipe": asdict(recipe), **facts})
 
+    def discard(self) -> None:
+        """Take :meth:`create` back, unless the training has begun."""
+        if not self.state_file.exists() and not self.metrics():
+            (self.folder / "run.json").unlink(missing_ok=True)
+            (self.folder / "log.txt").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+
     def read(self) -> dict[str, Any]:
         """The contents of ``run.json``. Raises RunError when it is not there or not readable."""
         try:

@@ -24,6 +24,15 @@ def processes() -> Any:
     return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
+def everywhere(accelerator: Any, fine: bool) -> bool:
+    """Whether ``fine`` holds on every process that trains with this one."""
+    if accelerator.num_processes == 1:
+        return fine
+    import torch
+
+    return accelerator.reduce(torch.tensor(float(fine), device=accelerator.device), "mean").item() == 1
+
+
 def prepare(folder: Path | str) -> Any:
     """The trainer of the run in ``folder``, with its data; it restores the saved state when it trains.
 

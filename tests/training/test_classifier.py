@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from gan import nets
+from gan.errors import RunError
 from tests.training.conftest import resuming, wait_for
 from training.augment import augmented, draw_matrix
 from training.classifier import CLEAN, ClassifierTrainer, fused, open_for
@@ -55,6 +56,28 @@ def digits_recipe(root: Path, **changes) -> ClassifierRecipe:
         save_every=7,
     )
     return dataclasses.replace(recipe, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"batch": 0}, "batch cannot be 0"),
+        ({"save_every": 0}, "save_every cannot be 0"),
+        ({"views": 0}, "views cannot be 0"),
+        ({"precision": "int8"}, "precision cannot be int8"),
+        ({"solver": "magic"}, "solver cannot be magic: choose one of adam, lbfgs"),
+        ({"smoothing": 2.0}, "smoothing cannot be 2.0"),
+        ({"network": "gpt"}, "no network called 'gpt'"),
+        ({"network_args": {"x": 1}}, "does not take these arguments"),
+        ({"passes": 3}, r"passes \(3\) and network \(digit-judge\), which has no frozen part"),
+    ],
+)
+def test_a_recipe_whose_parts_do_not_fit_is_refused(tmp_path: Path, changes: dict, sentence: str) -> None:
+    recipe = digits_recipe(tmp_path, **changes)
+    run = Run(tmp_path / "run")
+    run.create(recipe)
+    with pytest.raises(RunError, match=sentence):
+        ClassifierTrainer(recipe, run)
 
 
 def frozen_recipe(root: Path) -> ClassifierRecipe:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gan.checkpoint import load_folder
+from gan import catalog, nets
+from gan.checkpoint import load_folder, load_weights
 from gan.errors import RunError
 from gan.nets.cgan import ConditionalGenerator
 from gan.nets.fastgan import FastGANGenerator
@@ -49,11 +50,40 @@ def test_settings_change_fields_and_keep_their_types() -> None:
     assert recipe.start == "batik-parang" and RECIPE.batch == 8
 
 
+def test_other_steps_leave_the_smaller_sides_their_share():
+    recipe = RECIPES["batik-megamendung"]
+    assert (recipe.steps, recipe.low_steps, recipe.lowest_steps) == (20_000, 18_000, 12_000)
+    short = changed(recipe, ["steps=500"])
+    assert (short.steps, short.low_steps, short.lowest_steps) == (500, 450, 300)
+    own = changed(recipe, ["steps=500", "low_steps=0", "lowest_steps=0"])
+    assert (own.steps, own.low_steps, own.lowest_steps) == (500, 0, 0)
+
+
+def test_every_recipe_fits_the_model_that_it_starts_from() -> None:
+    begun = [recipe for recipe in RECIPES.values() if isinstance(recipe, GanRecipe) and recipe.start]
+    assert {recipe.name for recipe in begun} >= {"batik-kawung", "batik-kawung-report"}
+    for recipe in begun:
+        network = nets.build(nets.GENERATORS, recipe.network, recipe.network_args)
+        load_weights(network, catalog.find(recipe.start) / "model.safetensors")
+
+
+def test_a_start_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> None:
+    from training.data.pictures import PictureSet
+    from training.loop import GanTrainer
+
+    recipe = dataclasses.replace(SMALL, network="fastgan", network_args={"resolution": 64, "width": 8}, resolution=64)
+    recipe = dataclasses.replace(recipe, discriminators={"patch": {}}, start="tiny")
+    with pytest.raises(RunError, match=r"start \(tiny, fastgan .* and network, network_args \(.*'width': 8"):
+        GanTrainer(recipe, PictureSet(torch.zeros(4, 3, 64, 64, dtype=torch.uint8)), Run(tmp_path / "run"))
+
+
 def test_a_list_will_do_where_a_recipe_has_a_tuple():
     assert changed(RECIPE, ['augment=["color", "cutout"]']).augment == ("color", "cutout")
 
 
-@pytest.mark.parametrize("setting", ["batch", "size=3", "=3", "batch=many", "augment=3", "network_args=[1]"])
+@pytest.mark.parametrize(
+    "setting", ["batch", "size=3", "=3", "batch=many", "batch=2.5", "seed=True", "augment=3", "network_args=[1]"]
+)
 def test_settings_that_do_not_fit_are_refused(setting: str) -> None:
     with pytest.raises(RunError):
         changed(RECIPE, [setting])
@@ -94,6 +124,16 @@ def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(monkeypatch, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_cannot_be_read_hides_no_other(monkeypatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.setenv("CANTING_RUNS", str(tmp_path))
+    for name in ("a", "b", "c"):
+        Run(tmp_path / name).create(RECIPE)
+    (tmp_path / "b" / "run.json").write_text("{")
+    assert run(monkeypatch, "runs") == 0
+    told = capsys.readouterr()
+    assert [line.split()[0] for line in told.out.splitlines()] == ["a", "c"] and "holds no run" in told.err
+
+
 def test_a_run_that_another_process_trains_is_left_to_it(monkeypatch, capsys, tmp_path: Path) -> None:
     make_pictures(tmp_path / "cloths")
     folder = tmp_path / "run"
@@ -111,6 +151,8 @@ def test_missing_data_names_the_folder_and_the_command(monkeypatch, capsys, tmp_
     error = capsys.readouterr().err
     assert str(tmp_path / "data" / "batik-gan" / "batik-parang") in error
     assert "python -m training fetch batik-gan" in error
+    # The same command may be given again, once they are there.
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
