@@ -13,6 +13,7 @@ from PIL import Image
 from gan.catalog import load
 from gan.checkpoint import build_network, save
 from gan.classify import Answer
+from gan.errors import RunError
 from training import evaluate as module
 from training import judges
 from training.classifier import Predictions
@@ -91,6 +92,10 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
     weights = (folder / "model.safetensors").read_bytes()
     assert figures["weights_sha256"] == hashlib.sha256(weights).hexdigest()
     assert figures["command"] == "python -m training evaluate motifs"
+    (folder / "config.json").write_text(json.dumps({**config, "classes": ["ayam", "bebek", "kuda"]}))
+    with pytest.raises(RunError, match="has learned ayam, bebek, kuda, and motifs shows others"):
+        evaluate("motifs")
+    assert json.loads((folder / "metrics.json").read_text()) == figures
     assert not any(isinstance(value, dict | list) for value in figures.values())
     with (folder / "confusion.csv").open() as file:
         rows = list(csv.reader(file))
