@@ -96,6 +96,7 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
     with pytest.raises(RunError, match="has learned ayam, bebek, kuda, and motifs shows others"):
         evaluate("motifs")
     assert json.loads((folder / "metrics.json").read_text()) == figures
+    (folder / "config.json").write_text(json.dumps(config))
     assert not any(isinstance(value, dict | list) for value in figures.values())
     with (folder / "confusion.csv").open() as file:
         rows = list(csv.reader(file))
