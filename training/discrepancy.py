@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from gan.nets.classifiers import statistics
-from training.projected import frozen_features
+from training.projected import frozen_features, placed
 
 # Pictures remembered of either kind: 64 steps of 8.
 MEMORY = 512
@@ -78,7 +78,7 @@ class FeatureMemory(nn.Module):
         """The statistics of each scale of pictures seen at ``SIDE``."""
         if pictures.shape[-1] != SIDE:
             pictures = F.interpolate(pictures, size=SIDE, mode="bilinear", align_corners=False)
-        features = self._features[0].to(pictures.device)
+        features = placed(self._features[0], pictures.device)
         maps = features(pictures.contiguous(memory_format=torch.channels_last))
         return [statistics(x.float()) for x in maps]
 

@@ -40,6 +40,11 @@ def frozen_features() -> nn.Module:
     return lighten(stages.eval()).requires_grad_(False)
 
 
+def placed(network: nn.Module, device: torch.device) -> nn.Module:
+    """A network on a device. One that is there already is not walked through for that, which takes its time too."""
+    return network if next(network.parameters()).device == device else network.to(device)
+
+
 class EvenConv(nn.Module):
     """A convolution of stride 2 with TensorFlow's "same" padding, which on even sides is one less before than after.
 
@@ -182,7 +187,7 @@ class ProjectedDiscriminator(nn.Module):
 
     def project(self, pictures: Tensor) -> list[Tensor]:
         """(n, 3, h, w) in [-1, 1] -> mixed features, fine to coarse. Gradients flow to the pictures."""
-        features = self._features[0].to(pictures.device)
+        features = placed(self._features[0], pictures.device)
         if self.side is not None and pictures.shape[-1] < self.side:
             pictures = F.interpolate(pictures, size=self.side, mode="bilinear", align_corners=False)
         elif self.patches and pictures.shape[-1] > self.side:

@@ -14,11 +14,10 @@ def glu(x: Tensor) -> Tensor:
     On channels-last tensors this trains twice as fast on a CPU as ``F.glu``.
     """
     value, gate = x.chunk(2, dim=1)
-    if torch.is_grad_enabled() and x.requires_grad:
-        return value * torch.sigmoid(gate)
-    # Without a gradient nobody needs the gate afterwards. With few channels the sigmoid is twice as quick on a copy
-    # without gaps between the pixels.
-    return gate.clone().sigmoid_().mul_(value)
+    # On a copy without gaps between the pixels the sigmoid and its gradient take half the time.
+    gate = gate.clone().sigmoid_()
+    # Without a gradient nobody needs the gate afterwards.
+    return value * gate if gate.requires_grad else gate.mul_(value)
 
 
 class GLU(nn.Module):
