@@ -55,7 +55,7 @@ def test_each_finding_has_its_reason_and_a_box(mixed: list[Path]):
     good = [one.copy for one in items.values() if not one.rule]
     with pytest.raises(TooFew, match="there are 9 .handed in: 16; left out by you: 3, duplicate: 1") as caught:
         basket.kept("ayu", [*boxes["value"], *good[:3]])
-    assert "Anda sisihkan: 3" in caught.value.say("id")
+    assert "Anda keluarkan: 3" in caught.value.say("id")
     with pytest.raises(TooFew, match="there are 0"):
         basket.kept("ayu", [*boxes["value"], *good])
 
