@@ -1,7 +1,8 @@
 """A checkpoint folder and the network in it.
 
     config.json          kind, network and its arguments, recipe, resolution, classes, licence
-    model.safetensors    weights, half precision where quality holds, eight bits in matrices of millions of weights
+    model.safetensors    weights, half precision where quality holds, eight bits in very large matrices and in recipes
+                         as written
     discriminator.safetensors  only where fine-tuning needs it
     metrics.json, history.csv, samples.png, README.md
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
 REQUIRED_KEYS = ("kind", "network", "arguments")
 # What is stored as integers of eight bits has a scale for each row beside it: matrices with more weights than this, and
-# of what only training begins with any weights of more than a few.
+# of recipes as written and of what only training begins with any weights of more than a few.
 MATRIX_IN_HALF, FEW, SCALE = 1 << 22, 1 << 12, ".scale"
 
 

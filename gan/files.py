@@ -1,10 +1,11 @@
-"""Writing files so that no reader, and no kill, ever meets half of one."""
+"""Writing files so that no reader, and no kill, ever meets half of one; marking those in use."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +26,10 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def used(folder: Path) -> None:
+    """Note that somebody has use for what lies in ``folder``, so that it is not deleted as old; hourly is enough."""
+    with contextlib.suppress(OSError):
+        if time.time() - folder.stat().st_mtime > 3600:
+            os.utime(folder)

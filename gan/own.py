@@ -7,9 +7,7 @@ good.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from gan import catalog
 from gan.catalog import Entry
 from gan.checkpoint import CONFIG, WEIGHTS
 from gan.errors import CheckpointError
+from gan.files import used
 
 Source = Callable[[str], list[Entry]]
 _sources: list[Source] = []
@@ -46,9 +45,7 @@ def load(folder: Path) -> Any:
         versions = tuple((folder / name).stat().st_mtime_ns for name in (CONFIG, WEIGHTS))
     except OSError as error:
         raise CheckpointError("error.checkpoint.missing_file", folder=folder.name, file=WEIGHTS) from error
-    with contextlib.suppress(OSError):
-        # Whoever deletes what nobody has used for long sees that this is in use.
-        os.utime(folder)
+    used(folder)
     return _load(folder, versions)
 
 

@@ -144,14 +144,13 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     recipe = replace(recipe, steps=config.get("step", recipe.steps), source=config.get("source", recipe.source))
     model = catalog.load(folder)
     # One that was taught other classes is not measured on those of its recipe.
-    known = open_for(recipe, recipe.test).classes if recipe.test else opened(recipe, recipe.source).classes
-    if known != config["classes"]:
+    data = open_for(recipe, recipe.test) if recipe.test else opened(recipe, recipe.source)
+    if data.classes != config["classes"]:
         raise RunError(
             "error.run.classes", name=folder.name, classes=", ".join(config["classes"]), source=recipe.source
         )
     figures: dict[str, Any] = {}
     if recipe.test:
-        data = open_for(recipe, recipe.test)
         # Test sets hold pictures of the network's own size: one view each.
         probabilities = torch.cat([model.probabilities(part.flatten(0, 1)) for part in data.pictures.split(250)])
         found = Predictions(list(range(len(data))), data.labels, probabilities.log()[:, None])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gan.errors import RunError
-from gan.files import atomic
+from gan.files import atomic, used
 from gan.settings import runs_folder
 
 # Folders of jobs that are being made or deleted.
@@ -30,13 +28,6 @@ def own(owner: str, job: str | None) -> str:
         raise RunError("error.job.unknown")
     used(folder_of(job))
     return job
-
-
-def used(folder: Path) -> None:
-    """Note that somebody has use for what lies in ``folder``, so that it is not deleted as old; hourly is enough."""
-    with contextlib.suppress(OSError):
-        if time.time() - folder.stat().st_mtime > 3600:
-            os.utime(folder)
 
 
 def folder_of(job: str) -> Path:

@@ -230,7 +230,7 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
         return *listed(owner, language), *[gr.skip()] * 7
     models = generators(owner)
     name, count, seed, truncation = asked
-    pictures = generate(name, count, seed, truncation, owner, language)
+    pictures, *facts = show(name, count, seed, truncation, owner, language)
     if name not in [one.name for one in models]:
         models.append(entry(name, "generator"))
     return (
@@ -240,7 +240,7 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
         seed,
         truncation,
         gr.update(value=pictures, **look(name, owner)),
-        *told(name, pictures, seed, truncation),
+        *facts,
     )
 
 
