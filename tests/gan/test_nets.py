@@ -319,6 +319,19 @@ def test_spectral_norm_keeps_the_largest_singular_value_at_one_and_bakes_out() -
     generator.train()(latents).mean().backward()
 
 
+def test_spectral_norm_lets_a_style_take_a_picture_as_far_as_it_learns_to() -> None:
+    generator = FastGANGenerator(64, width=4, latent_size=8, noise=False, styled=True)
+    add_spectral_norm(generator)
+    style = generator.blocks["8"].style
+    with torch.no_grad():
+        style.weight.mul_(100)
+    length = torch.linalg.matrix_norm(style.weight, 2).item()
+    for _ in range(20):
+        generator(torch.randn(4, 8))
+    assert length > 2
+    assert torch.linalg.matrix_norm(style.weight, 2).item() == length
+
+
 def test_folding_batch_norm_changes_no_picture() -> None:
     generator = FastGANGenerator(64, width=4, latent_size=8, noise=False)
     for _ in range(3):
