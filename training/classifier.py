@@ -303,13 +303,18 @@ class ClassifierTrainer:
         )
 
     def restore(self) -> None:
-        """Take up the run's saved state, if there is one."""
+        """Take up the run's saved state, if there is one.
+
+        Raises:
+            RunError: for the state of another network than the recipe builds now.
+        """
         state = self.run.load_state()
         if state is None:
             self.run.forget_after(0)
             return
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        with self.run.of_the_same_networks():
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds, self.tally = state["step"], state["seconds"], state["tally"]
         self.run.forget_after(self.step)
 

@@ -532,13 +532,18 @@ class GanTrainer:
         self.beginning = None
 
     def restore(self) -> None:
-        """Take up the run's saved state, else the one that this process began with."""
+        """Take up the run's saved state, else the one that this process began with.
+
+        Raises:
+            RunError: for the state of other networks than the recipe builds now.
+        """
         state = self.run.load_state() or self.beginning
-        self.generator.load_state_dict(state["generator"])
-        self.discriminators.load_state_dict(state["discriminators"])
-        self.ema.average.load_state_dict(state["ema"])
-        self.optimizer_g.load_state_dict(state["optimizer_g"])
-        self.optimizer_d.load_state_dict(state["optimizer_d"])
+        with self.run.of_the_same_networks():
+            self.generator.load_state_dict(state["generator"])
+            self.discriminators.load_state_dict(state["discriminators"])
+            self.ema.average.load_state_dict(state["ema"])
+            self.optimizer_g.load_state_dict(state["optimizer_g"])
+            self.optimizer_d.load_state_dict(state["optimizer_d"])
         # Some states remember less than this memory does: it is soon full again.
         if self.memory and state["memory"].keys() == self.memory.state_dict().keys():
             self.memory.load_state_dict(state["memory"])

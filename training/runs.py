@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,18 @@ class Run:
             return unflatten({key: tensor.clone() for key, tensor in load_file(self.state_file).items()}, shape)
         except Exception as error:
             raise RunError("error.run.state", file=self.state_file, detail=error) from error
+
+    @contextlib.contextmanager
+    def of_the_same_networks(self) -> Iterator[None]:
+        """While what :meth:`load_state` gave is put into networks.
+
+        Raises:
+            RunError: where it was saved from other networks, by an earlier version or before run.json was changed.
+        """
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            raise RunError("error.run.outgrown", folder=self.folder) from error
 
     def forget_after(self, step: int) -> None:
         """Drop metrics lines later than ``step``: they will be written again by the resumed run."""

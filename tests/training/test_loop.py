@@ -271,6 +271,15 @@ def test_a_loss_that_is_no_number_takes_the_run_back_with_half_the_rates(tmp_pat
     assert again.optimizer_d.param_groups[0]["lr"] == 2e-4
 
 
+@pytest.mark.parametrize("changes", [{"spectral": "g"}, {"network_args": {"resolution": 32, "width": 8}}])
+def test_what_other_networks_saved_is_refused_and_kept(tmp_path: Path, changes: dict[str, Any]) -> None:
+    trainer(tmp_path, steps=4).train()
+    saved = Run(tmp_path).state_file.read_bytes()
+    with pytest.raises(RunError, match="other networks than this version builds.*begin a new run"):
+        trainer(tmp_path, **changes).train()
+    assert Run(tmp_path).state_file.read_bytes() == saved
+
+
 def test_rates_fall_to_zero_over_the_cooldown_also_in_a_later_process(tmp_path: Path) -> None:
     rates = []
 
