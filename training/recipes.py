@@ -28,7 +28,7 @@ class GanRecipe:
         batch: pictures a forward pass; ``accumulate`` passes make one step.
         d_steps: updates of the discriminators, each on pictures of its own, for one of the generator.
         ema: decay of the generator's moving average, which is what ships.
-        spectral: "", "d", "g" or "gd": which networks' weights are spectrally normalised.
+        spectral: "", "d", "g" or "gd": which networks' weights are spectrally normalised; a generator's styles never.
         reconstruction: weight of the auto-encoding discriminator's reconstruction loss.
         discrepancy: weight of the maximum mean discrepancy in frozen features, against mode collapse.
         coverage: weight of the distance of real pictures to the generated ones nearest to them, which are half of each
