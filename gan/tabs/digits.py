@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 from PIL import Image
 
 from gan import catalog
 from gan.device import on_gpu
 from gan.errors import CheckpointError, RequestError
-from gan.tabs.common import DICE, DRAWING, PRIVATE, SEEDS, entry, guard, t, tiles, unchecked, whole, write_pngs
-from gan.texts import say
+from gan.tabs.common import DICE, DRAWING, HELPER, PRIVATE, SEEDS, entry, guard, t, tiles, unchecked, whole, write_pngs
+from gan.texts import LANGUAGES, say
 
 FIRST = "2026"
 LONGEST = 20
@@ -88,7 +90,7 @@ def sheet_of(pictures: list[Image.Image]) -> Image.Image:
     return sheet.resize((sheet.width * GRID_SCALE, sheet.height * GRID_SCALE), Image.Resampling.NEAREST)
 
 
-def opening(text: str = FIRST) -> tuple[list[tuple[str, str]], str | None]:
+def opening(text: str = FIRST, language: str = "en") -> tuple[list[tuple[str, str]], str | None]:
     """Digits and sheet as the page shows them before anyone has asked: from the model's samples, without the model."""
     try:
         model = entry(model_name(), "generator")
@@ -103,9 +105,14 @@ def opening(text: str = FIRST) -> tuple[list[tuple[str, str]], str | None]:
     notes = [{"model": model.name, "digit": seed % 10, "seed": seed, "truncation": 1} for seed in seeds]
     names = [f"{model.name}-{i:02d}-digit-{seed % 10}-seed-{seed}" for i, seed in enumerate(seeds)]
     paths = write_pngs([made[seed] for seed in seeds], names, notes)
-    captions = [say("digits.caption", digit=seed % 10, seed=seed) for seed in seeds]
+    captions = [say("digits.caption", language, digit=seed % 10, seed=seed) for seed in seeds]
     sheets = write_pngs([sheet], [f"{model.name}-samples"], [{"model": model.name, "seed": 0, "truncation": 1}])
     return list(zip(paths, captions, strict=True)), sheets[0]
+
+
+def in_words_of(language: str = "en") -> Any:
+    """The first digits again for a visitor who does not read English, which the page was laid out in."""
+    return gr.skip() if language == LANGUAGES[0] else opening(language=language)[0]
 
 
 def build() -> None:
@@ -137,3 +144,4 @@ def build() -> None:
     rolled = dice.click(None, None, seed, js=DICE, **PRIVATE)
     rolled = rolled.then(guard(show), [text, seed], [gallery, sheet], **drawing)
     cancel.click(None, cancels=[written, rolled], **PRIVATE)
+    gr.context.Context.root_block.load(guard(in_words_of), None, gallery, **HELPER)

@@ -32,7 +32,7 @@ from gan.tabs.common import (
     whose,
     write_pngs,
 )
-from gan.texts import say
+from gan.texts import LANGUAGES, say
 
 COUNT = 8
 NEIGHBOURS = 8
@@ -226,9 +226,11 @@ def listed(owner: str, language: str = "en") -> tuple[dict[str, Any], str]:
 def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     """The page as its address asks for it: the models there are now, and the pictures of a link."""
     asked = asked_for(dict(request.query_params))
-    if asked is None:
-        return *listed(owner, language), *[gr.skip()] * 7
     models = generators(owner)
+    if asked is None:
+        # The page was laid out for everybody, with captions in English.
+        pictures = gr.skip() if language == LANGUAGES[0] or not models else samples(models[0].name, owner, language)
+        return *listed(owner, language), *[gr.skip()] * 3, pictures, *[gr.skip()] * 3
     name, count, seed, truncation = asked
     pictures, *facts = show(name, count, seed, truncation, owner, language)
     if name not in [one.name for one in models]:
