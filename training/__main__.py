@@ -311,6 +311,8 @@ def train(folder: Path, threads: int | None, to: str | None = None) -> None:
             raise Stopped
 
     with training_alone(folder) if first else contextlib.nullcontext():
+        if first:
+            trainer.run.clear_up()
         trainer.train(on_step)
     bar.close()
     logging.info("%s at step %d", "stopped" if stopping else "finished", trainer.step)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -96,6 +97,18 @@ class Run:
             (self.folder / "log.txt").unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
+
+    def clear_up(self) -> None:
+        """Remove what a kill in the middle of a write left behind; for whoever holds the run's lock."""
+        for place in (self.folder, *(self.folder / name for name in ("samples", "snapshots", "checkpoint"))):
+            for leftover in place.glob(".*.*.*"):
+                if leftover.suffix in (".safetensors", ".json", ".jsonl", ".png", ".csv", ".md"):
+                    leftover.unlink(missing_ok=True)
+            # These are safetensors' own: it writes beside the file that it was told to.
+            for leftover in place.glob(".tmp??????"):
+                leftover.unlink(missing_ok=True)
+        for leftover in self.folder.glob(".fetched-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def read(self) -> dict[str, Any]:
         """The contents of ``run.json``. Raises RunError when it is not there or not readable."""

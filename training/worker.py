@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import Any
 from gan import settings
 from gan.errors import HubError, RunError, explained
 from training import jobs, processes, progress, records
+from training.runs import Run
 
 # For one that has ended its training and is on its way out.
 TURN_SECONDS = 30
@@ -43,7 +43,7 @@ def carry_out(folder: Path, token: str) -> int:
     with records.changing(job) as record:
         # Whoever started this process may have been killed before noting it.
         record["process"] = processes.identity(os.getpid())
-    clear_up(folder)
+    Run(folder).clear_up()
     try:
         elsewhere = "remote" in records.read(job)
         ended: dict[str, Any] = {"how": oversee(folder, token) if elsewhere else train(folder, token)}
@@ -138,19 +138,6 @@ def pushing_of(folder: Path, token: str) -> Any:
         note_push(job, HubError("error.remote.sign_in"))
         return None
     return Pushing(folder, lambda: push_model(job, token), lambda made: note_push(job, made))
-
-
-def clear_up(folder: Path) -> None:
-    """Remove what a kill in the middle of a write left behind."""
-    for place in (folder, folder / "samples", folder / "snapshots", folder / "checkpoint"):
-        for leftover in place.glob(".*.*.*"):
-            if leftover.suffix in (".safetensors", ".json", ".jsonl", ".png", ".csv", ".md"):
-                leftover.unlink(missing_ok=True)
-        # These are safetensors' own: it writes beside the file that it was told to.
-        for leftover in place.glob(".tmp??????"):
-            leftover.unlink(missing_ok=True)
-    for leftover in folder.glob(".fetched-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def give_way(niceness: int) -> None:

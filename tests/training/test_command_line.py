@@ -138,11 +138,14 @@ def test_a_run_that_another_process_trains_is_left_to_it(monkeypatch, capsys, tm
     make_pictures(tmp_path / "cloths")
     folder = tmp_path / "run"
     Run(folder).create(dataclasses.replace(SMALL, source=str(tmp_path / "cloths"), steps=1))
+    half_written = folder / ".tmpd3wo9f"
+    half_written.touch()
     with training_alone(folder):
         assert run(monkeypatch, "resume", folder) == 1
     assert f"Another process trains the run in {folder}: " in capsys.readouterr().err
-    assert not Run(folder).state_file.exists()
+    assert not Run(folder).state_file.exists() and half_written.exists()
     assert run(monkeypatch, "resume", folder) == 0 and Run(folder).load_state()["step"] == 1
+    assert not half_written.exists()
 
 
 def test_missing_data_names_the_folder_and_the_command(monkeypatch, capsys, tmp_path: Path) -> None:

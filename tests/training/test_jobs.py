@@ -123,7 +123,7 @@ def test_what_a_kill_left_half_written_is_cleared_and_nothing_else(tmp_path: Pat
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     assert len(list(run.rglob(".*"))) == 3
-    worker.clear_up(run)
+    Run(run).clear_up()
     assert sorted(path for path in run.rglob("*") if path.is_file()) == sorted(whole)
 
 
