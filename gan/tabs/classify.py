@@ -221,7 +221,10 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     # A change, not an input: taking the photo away fires the input while the photo is still there.
     changed = photo.change(guard(recognise), request, shown, **recognising)
     switched = model.input(guard(recognise), request, shown, **recognising)
-    compared = [event.success(guard(side_by_side), photo, versus, **HELPER, **DRAWING) for event in (asked, changed)]
+    latest = {**HELPER, **DRAWING, "trigger_mode": "always_last"}
+    compared = [event.success(guard(side_by_side), photo, versus, **latest) for event in (asked, changed)]
+    # What is still being told of the photo before must not come after what is told of this one.
+    photo.change(None, cancels=compared, **PRIVATE)
     for event in (asked, changed, switched):
         # An older answer beside a picture that could not be read would be a wrong one.
         event.failure(lambda: ("", "", "", ""), None, [*shown, versus], **HELPER)
@@ -234,6 +237,11 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
         **DRAWING,
     )
     if cloths:
+
+        def take(event: gr.SelectData) -> str:
+            """The example that was clicked. The browser says which; a path from it would be served to it."""
+            return cloths[event.index][0]
+
         shelf.select(guard(take), None, photo, **HELPER)
     opened.select(guard(listed), owner, model, **HELPER)
     gr.context.Context.root_block.load(guard(listed), owner, model, **HELPER)
@@ -268,8 +276,3 @@ def named(file: gr.File) -> gr.File:
 
     file.preprocess = pairs
     return file
-
-
-def take(event: gr.SelectData) -> str:
-    """The file of the example that was clicked."""
-    return event.value["image"]["path"]

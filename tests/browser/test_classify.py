@@ -9,6 +9,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from gan import catalog
+from gan.settings import ROOT
 from gan.tabs.common import tiles
 
 
@@ -40,6 +41,25 @@ def test_a_photo_is_recognised_by_every_classifier(page, tmp_path: Path):
         page.get_by_role("option", name=name, exact=True).click()
         expect(answer).to_contain_text("%")
     expect(answer).not_to_contain_text("batik-")
+
+
+def test_a_click_that_names_a_file_of_the_server_does_not_get_it(page, app):
+    """The page's own requests can be made by hand, and what a browser says was clicked may be anything."""
+    config = page.request.get(f"{app.url}/config").json()
+    (shelf,) = (one["id"] for one in config["components"] if one["props"].get("elem_id") == "classify-examples")
+    (click,) = (one["id"] for one in config["dependencies"] if one["targets"] == [[shelf, "select"]])
+    wanted = {"image": {"path": str(ROOT / "pyproject.toml")}}
+    for index in (0, -1, "0", 10**6):
+        asked = {
+            "data": [],
+            "fn_index": click,
+            "session_hash": f"stranger{index}",
+            "event_data": {"path": "http://x", "index": index, "value": wanted},
+        }
+        assert page.request.post(f"{app.url}/gradio_api/queue/join", data=asked).ok
+        answered = page.request.get(f"{app.url}/gradio_api/queue/data?session_hash=stranger{index}").text()
+        assert "process_completed" in answered and "pyproject" not in answered
+        assert ("canting-batik" in answered) == (index in (0, -1))
 
 
 def clear(page) -> None:
