@@ -36,9 +36,9 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         raise CheckpointError("error.checkpoint.missing_file", folder=Path(folder).name, file=CONFIG)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        absent = [key for key in REQUIRED_KEYS if key not in config]
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError("error.checkpoint.config", folder=Path(folder).name, detail=error) from error
+    absent = [key for key in REQUIRED_KEYS if not isinstance(config, dict) or key not in config]
     if absent:
         raise CheckpointError("error.checkpoint.config", folder=Path(folder).name, detail=f"no {', '.join(absent)}")
     return config

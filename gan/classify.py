@@ -21,6 +21,8 @@ from gan.pictures import Source, open_picture
 REJECTION = "rejection.safetensors"
 # Photographs of walls stay below 3 grey levels, noise and shadows included; no cloth that we have is below 8.
 LEAST_CONTRAST = 4.0
+# What a config may ask for: more would only keep a visitor waiting.
+LARGEST_INPUT, MOST_VIEWS = 1024, 32
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,19 @@ class Classifier:
         rejection: what tells batik from other pictures; without one the model cannot.
 
     Raises:
-        CheckpointError: for a ``temperature`` or ``unsure_below`` that is no such number, or a rejection that looks at
-            features which the network does not have.
+        CheckpointError: for a ``temperature`` or ``unsure_below`` that is no such number, other ``classes`` than the
+            network's, an ``input`` that no picture can be brought to, or a rejection that looks at features which the
+            network does not have.
     """
 
     def __init__(
         self, name: str, config: dict[str, Any], network: nn.Module, rejection: Rejection | None = None
     ) -> None:
         self.name, self.config, self.rejection = name, config, rejection
-        self.classes: list[str] = list(config["classes"])
-        self.input: dict[str, Any] = config["input"]
+        self.classes: list[str] = list(config.get("classes", ()))
+        if not 0 < len(self.classes) == config["arguments"].get("classes", len(self.classes)):
+            raise CheckpointError("error.checkpoint.config", folder=name, detail="it names other classes than it has")
+        self.input = _input(name, config)
         self.temperature = _number(name, config, "temperature", 1.0)
         self.unsure_below = _number(name, config, "unsure_below", 0.0)
         if not self.temperature > 0:
@@ -238,6 +243,25 @@ def _number(name: str, config: dict[str, Any], key: str, default: float) -> floa
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise CheckpointError("error.checkpoint.config", folder=name, detail=f"{key} is no number")
     return float(value)
+
+
+def _input(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """What a network is to be shown. Raises CheckpointError for anything that no picture can be brought to."""
+    asked = config.get("input")
+    asked = asked if isinstance(asked, dict) else {}
+    size, channels, views, close = (asked.get(key, 1) for key in ("size", "channels", "views", "close"))
+    scales = [asked.get(key) for key in ("mean", "std")]
+    fits = (
+        all(type(number) is int for number in (size, channels, views))
+        and (8 <= size <= LARGEST_INPUT and channels in (1, 3) and 1 <= views <= MOST_VIEWS)
+        and (type(close) in (int, float) and 0 < close <= 1)
+        and all(isinstance(scale, list) and len(scale) == channels for scale in scales)
+        and all(type(number) in (int, float) and math.isfinite(number) for scale in scales for number in scale)
+        and all(scales[1])
+    )
+    if not fits:
+        raise CheckpointError("error.checkpoint.config", folder=name, detail="its input is none for pictures")
+    return asked
 
 
 def batik_score(

@@ -125,6 +125,41 @@ def test_reduced_decoding_does_not_change_the_answer(model):
     assert dict(model.classify(jpeg(large))) == pytest.approx(dict(model.classify(whole.getvalue())), abs=0.02)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"input": None},
+        {"input": {"size": 224, "channels": 3, "mean": [0.5] * 3}},
+        {"classes": CLASSES[:2]},
+        {"classes": []},
+        *(
+            {"input": config()["input"] | odd}
+            for odd in (
+                {"size": "224"},
+                {"size": 0},
+                {"size": 10**6},
+                {"channels": 2},
+                {"mean": [0.5]},
+                {"mean": [0.5, 0.5, "x"]},
+                {"std": [1.0, 0.0, 1.0]},
+                {"std": [1.0, float("nan"), 1.0]},
+                {"views": 0},
+                {"views": 10**6},
+                {"close": 0},
+                {"close": 2},
+            )
+        ),
+    ],
+)
+def test_a_config_that_no_picture_can_be_brought_to_is_refused(folder, tmp_path, changes):
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "model.safetensors").symlink_to(folder / "model.safetensors")
+    (odd / "config.json").write_text(json.dumps(config() | changes))
+    with pytest.raises(CheckpointError, match="odd"):
+        catalog.load(odd)
+
+
 def test_grey_models_take_colour_pictures(tmp_path):
     described = config("digit-judge", [str(i) for i in range(10)], 28, 1, (0.1307,), (0.3081,), 1)
     model = catalog.load(save(tmp_path / "digits", build_network(described).state_dict(), described))
