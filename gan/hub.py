@@ -38,6 +38,7 @@ MODEL_FILES = (
     "history.csv",
     "confusion.csv",
     "samples.png",
+    "timeline.png",
     CARD,
 )
 SPACE_FILES = ("app.py", "requirements.txt", CARD, "LICENSE")
@@ -174,8 +175,8 @@ def place(fetched: Path, target: Path) -> None:
         for file in sorted(path for path in fetched.iterdir() if path.name in MODEL_FILES):
             shutil.copyfile(file, complete / file.name)
         check_size(complete)
-        load_folder(complete)
         catalog.entry(complete)
+        catalog.opened(complete, target.name)
         if target.exists():
             target.rename(room / "before")
         complete.rename(target)
@@ -187,9 +188,11 @@ def place(fetched: Path, target: Path) -> None:
 
 def clear_up(target: Path) -> None:
     """Bring back what a pull that was killed had set aside, and remove what it left."""
-    for room in target.parent.glob(f".{target.name}.*"):
+    # As ``tempfile`` names them: a model's name may have dots too.
+    made = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}")
+    for room in target.parent.glob(".*"):
         # A younger one may belong to a pull that is still going on.
-        if room.is_dir() and time.time() - room.stat().st_mtime > ABANDONED_SECONDS:
+        if made.fullmatch(room.name) and room.is_dir() and time.time() - room.stat().st_mtime > ABANDONED_SECONDS:
             with contextlib.suppress(OSError):
                 if (room / "before").is_dir() and not target.exists():
                     (room / "before").rename(target)

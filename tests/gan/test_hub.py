@@ -24,6 +24,7 @@ import torch
 from gan.card import write_card
 from gan.checkpoint import load_folder, save
 from gan.errors import CheckpointError
+from gan.hub import MODEL_FILES
 from gan.nets.cgan import ConditionalGenerator
 from gan.settings import ROOT
 from tests.hub_server import Account, HubServer, Repository, serving
@@ -378,6 +379,11 @@ def filled(hub: HubServer, canting: Callable[..., Done], **more: bytes) -> None:
     made.add("more", made.files | {name.replace("_", ".", 1): content for name, content in more.items()})
 
 
+def test_every_file_of_a_shipped_model_is_published_with_it() -> None:
+    shipped = {path.name for path in (ROOT / "checkpoints").glob("*/*") if not path.name.startswith(".")}
+    assert shipped == set(MODEL_FILES)
+
+
 def test_a_pull_brings_the_model_and_no_code(canting, hub: HubServer, models: Path) -> None:
     filled(hub, canting, modeling_py=b"raise SystemExit", pytorch_bin=pickle.dumps(print))
     done = canting("pull", "ratna/small", "--name", "mine", token=None)
@@ -403,14 +409,18 @@ def test_a_pull_overwrites_nothing_unless_told_to(canting, hub: HubServer, model
 def test_a_pull_that_was_killed_is_cleared_up(canting, hub: HubServer, models: Path) -> None:
     filled(hub, canting)
     # Killed between its two renames, two hours ago; another one goes on.
-    room, busy = models / ".small.abc", models / ".small.def"
+    room, busy = models / ".small.abc_1234", models / ".small.zyx_9876"
     room.mkdir()
     (models / "small").rename(room / "before")
     (room / "small").mkdir()
     busy.mkdir()
-    os.utime(room, (0, 0))
+    # Left by a pull of a model called small.batik, and not this one's to bring back.
+    other = models / ".small.batik.abc_1234"
+    (other / "before").mkdir(parents=True)
+    for path in (room, other):
+        os.utime(path, (0, 0))
     failed(canting("pull", "ratna/small"), "There is a model called small already")
-    assert not room.exists() and busy.exists()
+    assert not room.exists() and busy.exists() and (other / "before").exists()
     load_folder(models / "small")
 
 
