@@ -113,15 +113,16 @@ def history(path: Path) -> list[dict[str, float]]:
     except OSError:
         return []
     rows = []
-    for line in csv.DictReader(io.StringIO(text.replace("\0", ""))):
-        row = {}
-        for key, value in line.items():
-            with contextlib.suppress(TypeError, ValueError):
-                number = float(value)
-                if key and math.isfinite(number):
-                    row[key] = number
-        if "step" in row:
-            rows.append(row)
+    with contextlib.suppress(csv.Error):
+        for line in csv.DictReader(io.StringIO(text.replace("\0", ""))):
+            row = {}
+            for key, value in line.items():
+                with contextlib.suppress(TypeError, ValueError):
+                    number = float(value)
+                    if key and math.isfinite(number):
+                        row[key] = number
+            if "step" in row:
+                rows.append(row)
     return rows
 
 

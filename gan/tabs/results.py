@@ -208,7 +208,7 @@ def confusion(name: str, path: Path, language: str) -> str:
     try:
         (_, *labels), *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
         counts = [[int(cell) for cell in row[1:]] for row in rows]
-    except (OSError, ValueError):
+    except (OSError, ValueError, csv.Error):
         return ""
     if not labels or any(len(row) != len(labels) for row in counts) or len(counts) != len(labels):
         return ""
@@ -261,7 +261,8 @@ def build(tab: gr.Tab) -> None:
                     elem_id=f"results-{report}-curve",
                 )  # fmt: skip
         which = gr.State(report)
-        gr.on([metric.input, axis.input], guard(draw), [which, metric, axis], curve, **HELPER)
+        choice = [which, metric, axis]
+        gr.on([metric.input, axis.input], guard(draw), choice, curve, trigger_mode="always_last", **HELPER)
         parts += [shelf, metric, axis, curve]
     table = gr.Dataframe(
         interactive=False, label=t("results.table"), datatype=["str"] * 4 + ["number"] * len(results.TABLE),

@@ -91,6 +91,8 @@ def test_a_cut_off_history_keeps_its_whole_numbers(root: Path) -> None:
     rows = results.history(path)
     assert [row["step"] for row in rows] == [10, 20, 30, 40]
     assert "fid" not in rows[0] and rows[1]["fid"] == 200
+    path.write_text(HISTORY + '40,"' + "4" * 200_000)
+    assert [row["step"] for row in results.history(path)] == [10, 20, 30]
 
 
 def test_quality_comes_before_losses_and_long_curves_are_thinned(root: Path) -> None:
