@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 import threading
+
+from gan.settings import answers_folder
 
 # Nothing about visitors leaves the machine, and what they send lies where it can be cleared away; read at import.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 if "GRADIO_TEMP_DIR" not in os.environ:
-    # Each account of a machine has one of its own, which the others cannot read.
-    os.environ["GRADIO_TEMP_DIR"] = f"{tempfile.gettempdir()}/canting-{getattr(os, 'getuid', str)()}"
-    os.makedirs(os.environ["GRADIO_TEMP_DIR"], mode=0o700, exist_ok=True)
+    os.environ["GRADIO_TEMP_DIR"] = answers_folder()
 
 import gradio as gr
 

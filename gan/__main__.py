@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gan.command_line import run
-from gan.errors import CantingError, RequestError
+from gan.errors import CantingError, CheckpointError, RequestError
 from gan.texts import say
 
 # Local variables in a traceback could be a token.
@@ -38,6 +38,17 @@ def list_models(
         typer.echo(f"{one.name:22} {one.kind:11} {one.resolution:4}  {one.title:28} {shown}".rstrip())
 
 
+def of_kind(kind: str, model: str) -> Any:
+    """The model, a "generator" or a "classifier" as asked. Raises CheckpointError as ``load``, or for another kind."""
+    from gan.catalog import entries, load
+
+    loaded = load(model)
+    if loaded.config["kind"] != kind:
+        known = ", ".join(one.name for one in entries(kind)) or "-"
+        raise CheckpointError("error.checkpoint.kind", name=model, known=known)
+    return loaded
+
+
 @app.command()
 def sample(
     model: str,
@@ -48,21 +59,22 @@ def sample(
     out: Annotated[Path, typer.Option(help="Folder for the PNG files.")] = Path("."),
 ) -> None:
     """Write pictures as PNG files that carry their model, seed, truncation and version."""
-    from gan.catalog import load
     from gan.files import atomic
-    from gan.pictures import png_bytes
-    from gan.sampling import MAX_COUNT, MAX_SEED, metadata
+    from gan.pictures import metadata, png_bytes
+    from gan.sampling import MAX_COUNT, MAX_SEED
 
     if labels and not labels.isdecimal():
         raise RequestError("error.request.digits", most=MAX_COUNT)
     chosen = [int(digit) for digit in labels] or None
-    generator = load(model)
+    generator = of_kind("generator", model)
     pictures = generator.sample(len(chosen) if chosen else count, seed, truncation, chosen)
     for i, picture in enumerate(pictures):
-        drawn, digit = (seed + i) % (MAX_SEED + 1), {"digit": chosen[i]} if chosen else {}
+        drawn = (seed + i) % (MAX_SEED + 1)
+        facts = {"model": generator.name, "seed": drawn, "truncation": truncation}
+        facts |= {"digit": chosen[i]} if chosen else {}
         path = out / f"{generator.name}-{drawn}{f'-digit-{chosen[i]}' if chosen else ''}.png"
         with atomic(path) as temporary:
-            temporary.write_bytes(png_bytes(picture, metadata(generator.name, drawn, truncation, **digit)))
+            temporary.write_bytes(png_bytes(picture, metadata(**facts)))
         typer.echo(path)
 
 
@@ -73,9 +85,7 @@ def classify(
     top: Annotated[int, typer.Option(help="How many labels to show.")] = 3,
 ) -> None:
     """Name the motif on photos. A photo that cannot be read is named, the others are still answered."""
-    from gan.catalog import load
-
-    classifier = load(model)
+    classifier = of_kind("classifier", model)
     failed = False
     for photo in photos:
         try:

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from gan.errors import PictureError
+from gan.settings import VERSION
 
 # What people have. Each further format is one more decoder that a stranger's file can reach.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -159,6 +160,13 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         high = next((top for top in (1.0, 255.0, 65535.0) if high <= top), high)
     scaled = (values - low) * (255 / max(high - low, 1e-12))
     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
+
+
+def metadata(**facts: object) -> dict[str, str]:
+    """What a generated PNG says about itself: what made it (``model``, ``seed``, ``truncation``, …), and Canting's
+    version."""
+    told = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in facts.items()}
+    return told | {"software": "Canting", "version": VERSION}
 
 
 def png_bytes(picture: Image.Image, metadata: dict[str, str] | None = None) -> bytes:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from gan.device import best_device, inference_context
 from gan.errors import RequestError
-from gan.settings import VERSION
 
 MAX_COUNT = 64
 MAX_SEED = 2**31 - 1
@@ -195,9 +194,3 @@ def to_images(pictures: Tensor) -> list[Image.Image]:
     """uint8 (n, 1 or 3, h, w) to PIL pictures, greyscale or RGB."""
     arrays = pictures.permute(0, 2, 3, 1).numpy()
     return [Image.fromarray(one[:, :, 0] if one.shape[2] == 1 else one) for one in arrays]
-
-
-def metadata(model: str, seed: int, truncation: float, **more: object) -> dict[str, str]:
-    """What every generated PNG says about itself."""
-    facts = {"model": model, "seed": seed, "truncation": truncation, **more, "version": f"Canting {VERSION}"}
-    return {key: str(value) for key, value in facts.items()}

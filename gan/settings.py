@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
+import tempfile
 from pathlib import Path
 
 VERSION = "0.1.0"
@@ -92,6 +95,19 @@ def most_runs() -> int:
 def most_gigabytes() -> float:
     """How much disk a visitor's runs may take: ``CANTING_MOST_GB``, else 5 on a Space; 0 is any amount."""
     return _number("CANTING_MOST_GB", 5 if on_space() else 0)
+
+
+def answers_folder() -> str:
+    """A folder for what visitors send and get, made where there is none: the account's own, which no other can read."""
+    if not hasattr(os, "getuid"):  # each account of a Windows machine has temporary files of its own
+        return f"{tempfile.gettempdir()}/canting"
+    folder = Path(tempfile.gettempdir()) / f"canting-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(0o700)
+    facts = folder.lstat()
+    # Another account may have been there first.
+    ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o077
+    return str(folder) if ours else tempfile.mkdtemp(prefix="canting-")
 
 
 def _number(variable: str, default: float) -> float:

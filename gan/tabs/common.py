@@ -7,6 +7,7 @@ import functools
 import html
 import inspect
 import logging
+import os
 import secrets
 import shutil
 import time
@@ -21,8 +22,8 @@ from PIL import Image
 
 from gan import catalog, own
 from gan.errors import CheckpointError, explained
-from gan.pictures import png_bytes
-from gan.settings import VERSION, checkpoints_folder
+from gan.pictures import metadata, png_bytes
+from gan.settings import checkpoints_folder
 from gan.texts import LANGUAGES, catalogue, say
 
 log = logging.getLogger("canting")
@@ -116,8 +117,11 @@ def loaded(model: catalog.Entry) -> Any:
 
 
 def whose(owner: str, request: gr.Request | None) -> str:
-    """Whom a call speaks for: the word that it gives, else the client's session."""
-    return owner or (f"session {request.session_hash}" if request and request.session_hash else "local")
+    """Whom a call speaks for: the word that it gives, else the client's session; one that has neither for nobody
+    else."""
+    if owner or request is None:
+        return owner or "local"
+    return f"session {request.session_hash or secrets.token_urlsafe(16)}"
 
 
 def motif(label: str) -> str:
@@ -148,6 +152,10 @@ def clear_away(page: gr.Blocks) -> None:
     root = Path(get_upload_folder())
     opening = [Path(file).resolve() for block in page.blocks.values() for file in getattr(block, "keep_in_cache", ())]
     needed = {file.relative_to(root.resolve()).parts[0] for file in opening if file.is_relative_to(root.resolve())}
+    for name in needed:
+        # Another app of the same account keeps what it finds in use.
+        with contextlib.suppress(OSError):
+            os.utime(root / name)
     found = []
     for folder in root.glob("*"):
         with contextlib.suppress(OSError):
@@ -167,8 +175,7 @@ def write_pngs(pictures: Iterable[Image.Image], names: Sequence[str], notes: Seq
     paths = []
     for picture, name, facts in zip(pictures, names, notes, strict=True):
         path = folder / f"canting-{name}.png"
-        written = {key: str(value) for key, value in facts.items()} | {"version": VERSION, "software": "Canting"}
-        path.write_bytes(png_bytes(picture, written))
+        path.write_bytes(png_bytes(picture, metadata(**facts)))
         paths.append(str(path))
     return paths
 

@@ -139,7 +139,7 @@ def build() -> None:
 
     # The endpoint for programs: the page draws the sheet with it.
     gr.Button(visible=False).click(guard(digits), [text, seed], gallery, api_name="digits", **DRAWING)
-    drawing = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
+    drawing = {**PRIVATE, **DRAWING, "show_progress_on": gallery, "trigger_mode": "always_last"}
     written = gr.on([start.click, text.submit, seed.submit], guard(show), [text, seed], [gallery, sheet], **drawing)
     rolled = dice.click(None, None, seed, js=DICE, **PRIVATE)
     rolled = rolled.then(guard(show), [text, seed], [gallery, sheet], **drawing)

@@ -92,7 +92,7 @@ def generate(
 def captioned(model: str, pictures: list[Image.Image], seed: int, truncation: float, language: str = "en") -> Captioned:
     """Write pictures of consecutive seeds and caption each with its own."""
     seeds = [(seed + i) % SEEDS for i in range(len(pictures))]
-    notes = [{"model": model, "seed": one, "truncation": f"{truncation:g}"} for one in seeds]
+    notes = [{"model": model, "seed": one, "truncation": float(truncation)} for one in seeds]
     paths = write_pngs(pictures, [f"{model}-seed-{one}" for one in seeds], notes)
     return [(path, say("generate.caption", language, seed=one)) for path, one in zip(paths, seeds, strict=True)]
 
@@ -340,7 +340,7 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     request, mine = [model, count, seed, truncation], [model, count, seed, truncation, owner]
     pictured = [gallery, shown, link, download]
     # Their answers have more parts than the gallery, which alone is to show that it waits.
-    drawing = {**PRIVATE, **DRAWING, "show_progress_on": gallery}
+    drawing = {**PRIVATE, **DRAWING, "show_progress_on": gallery, "trigger_mode": "always_last"}
 
     # The endpoint for programs: the page's own requests know the visitor by what the browser keeps.
     door, word = gr.Button(visible=False), gr.Textbox("", visible=False)
@@ -351,8 +351,9 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
         drawn.append(moved.then(guard(show), mine, pictured, **drawing))
     # Pictures of the model before must not come after the samples of this one.
     chosen = model.input(
-        guard(choose_model), [model, owner], [count, seed, truncation, *pictured], cancels=drawn, **HELPER
-    )
+        guard(choose_model), [model, owner], [count, seed, truncation, *pictured], cancels=drawn,
+        trigger_mode="always_last", **HELPER,
+    )  # fmt: skip
     for event in (*drawn, chosen):
         event.success(None, link, link, js=LINK, **PRIVATE)
 

@@ -14,6 +14,7 @@ from gan.card import results_table
 from gan.checkpoint import save
 from gan.nets.cgan import ConditionalGenerator
 from gan.pictures import read_metadata
+from gan.settings import ROOT
 
 
 @pytest.fixture
@@ -58,6 +59,8 @@ def test_the_seeds_of_files_begin_anew_after_the_last(models: Path, monkeypatch,
     ("words", "sentence"),
     [
         (["sample", "none"], "There is no model called none. There are: digits."),
+        (["sample", str(ROOT / "checkpoints" / "judge-mnist")], "is not for this. These are: digits."),
+        (["classify", "cloth.png", "--model", "digits"], "The model digits is not for this. These are: "),
         (["sample", "digits", "--count", 65], "Choose between 1 and 64 pictures."),
         (["sample", "digits", "--seed", -1], "A seed is a whole number"),
         (["sample", "digits", "--truncation", 9], "Truncation runs from 0 to 1.5."),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from gan.errors import PictureError
-from gan.pictures import MAX_PIXELS, open_picture, png_bytes, read_metadata, to_rgb
+from gan.pictures import MAX_PIXELS, metadata, open_picture, png_bytes, read_metadata, to_rgb
+from gan.settings import VERSION
 
 
 def encoded(picture, kind="PNG", **options):
@@ -282,6 +283,12 @@ def test_metadata_comes_back(notes):
     body = png_bytes(gradient(), notes)
     assert read_metadata(body) == notes
     assert open_picture(body).tobytes() == gradient().tobytes()
+
+
+def test_a_generated_picture_tells_how_it_was_made():
+    facts = metadata(model="batik-kawung", seed=2**31 - 1, truncation=0.80)
+    told = {"model": "batik-kawung", "seed": str(2**31 - 1), "truncation": "0.8"}
+    assert facts == told | {"software": "Canting", "version": VERSION}
 
 
 def test_metadata_of_other_files(tmp_path):

@@ -140,9 +140,3 @@ def test_slerp_keeps_the_length_between_vectors_of_one_length(share: float) -> N
     a = torch.tensor([3.0, 0.0, 4.0])
     b = torch.tensor([0.0, 5.0, 0.0])
     assert slerp(a, b, share).norm().item() == pytest.approx(5, abs=1e-4)
-
-
-def test_metadata_tells_how_a_picture_was_made() -> None:
-    facts = sampling.metadata("batik-kawung", 7, 0.8, step=0.2)
-    assert facts["model"] == "batik-kawung" and facts["seed"] == "7" and facts["truncation"] == "0.8"
-    assert facts["version"].startswith("Canting ") and facts["step"] == "0.2"

@@ -120,6 +120,14 @@ def test_a_folder_on_the_server_is_no_model_for_visitors(models):
         generate.generate(str(models / "batik-small"), 1, 0, 1.0)
 
 
+def test_a_call_without_word_or_session_speaks_for_nobody_else():
+    visitor = Visitor("en")
+    assert common.whose("ayu", visitor) == "ayu"
+    assert common.whose("", visitor) != common.whose("", visitor)
+    visitor.session_hash = "abc"
+    assert common.whose("", visitor) == "session abc"
+
+
 def test_neighbours_begin_with_the_picture_itself(models):
     near = generate.neighbours("batik-small", 5)
     itself = generate.generate("batik-small", 1, 5, 1.0)
@@ -401,6 +409,9 @@ def test_what_the_page_opens_with_is_never_cleared_away(models):
     kept = [file for block in page.blocks.values() for file in block.keep_in_cache]
     assert kept and all(Path(file).is_file() for file in kept)
     assert not Path(answer).exists() and Path(fresh).exists()
+    # Nor by another app of the same account, with a page of its own.
+    common.clear_away(gr.Blocks())
+    assert all(Path(file).is_file() for file in kept)
 
 
 def test_the_oldest_answers_make_room_for_new_ones(models, monkeypatch):
@@ -417,6 +428,9 @@ def test_the_oldest_answers_make_room_for_new_ones(models, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "content"),
     [
+        ("config.json", ["kind", "network", "arguments"]),
+        ("config.json", "kind, network, arguments"),
+        ("config.json", b"[" * 100_000),
         ("config.json", {"classes": None}),
         ("config.json", {"classes": [1, 2]}),
         ("config.json", {"resolution": "28"}),

@@ -38,7 +38,7 @@ def test_every_error_named_in_the_code_has_a_sentence() -> None:
 
 
 def test_an_unknown_language_gets_english() -> None:
-    assert say("app.title", "fr") == TEXTS["en"]["app.title"]
+    assert say("app.tagline", "fr") == TEXTS["en"]["app.tagline"]
     assert say("app.tagline", "id-ID") == TEXTS["id"]["app.tagline"]
 
 
