@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from training.recipes import RECIPES, ClassifierRecipe
 from training.robustness import robustness
 from training.runs import Run
 from training.scores import accuracy, auroc, classifier_figures, confusion, fit_temperature, sure_figures
+from training.start import from_json
 
 SAMPLES = 2000
 # Who has seen the training pictures of CIFAR-10 is measured against its test pictures; of the anime faces, which have
@@ -138,10 +139,7 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     Also writes ``confusion.csv``, true classes by row, and for cross-validation the held-out curves into
     ``history.csv``.
     """
-    recipe = RECIPES.get(config.get("recipe", ""))
-    if not isinstance(recipe, ClassifierRecipe):
-        raise RunError("error.run.recipe", name=config.get("recipe", ""), known=", ".join(classifier_recipes()))
-    recipe = replace(recipe, steps=config.get("step", recipe.steps), source=config.get("source", recipe.source))
+    recipe = recipe_of(config)
     model = catalog.load(folder)
     # One that was taught other classes is not measured on those of its recipe.
     data = open_for(recipe, recipe.test) if recipe.test else opened(recipe, recipe.source)
@@ -167,6 +165,16 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
     write_confusion(folder / CONFUSION, confusion(found.labels, found.probabilities), model.classes)
     return {**figures, **history_end(folder), "parameters": model.parameters}
+
+
+def recipe_of(config: dict[str, Any]) -> ClassifierRecipe:
+    """The recipe that a classifier was trained by. Raises RunError for one that this version does not know."""
+    shipped = RECIPES.get(config.get("recipe", ""))
+    if not isinstance(shipped, ClassifierRecipe):
+        raise RunError("error.run.recipe", name=config.get("recipe", ""), known=", ".join(classifier_recipes()))
+    told = {"steps": config.get("step"), "source": config.get("source"), "start": config.get("start")}
+    told = {key: value for key, value in told.items() if value is not None}
+    return from_json(ClassifierRecipe, {**asdict(shipped), **told, **config.get("changed", {})})
 
 
 def classifier_recipes() -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from gan.pictures import png_bytes
 from gan.results import role
 from gan.settings import checkpoints_folder
 from gan.texts import title_of
-from training.recipes import ClassifierRecipe
+from training.recipes import RECIPES, ClassifierRecipe
 from training.runs import Run
 
 # Columns and rows of ``samples.png``; of large pictures fewer, as their grid weighs megabytes.
@@ -90,6 +92,7 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         config["classes"] = [str(i) for i in range(network.classes)]
     # A report's recipe is there to be compared with, and eight bits move its pictures by half a grey level.
     as_written = role(recipe["name"]) == "report"
+    forget_measured(target)
     save(target, network.state_dict(), config, coarse=as_written)
     discriminators = path.with_name(path.name.replace("step-", "discriminator-"))
     if recipe["report"] == "R1" and not as_written and discriminators.is_file():
@@ -138,12 +141,28 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         "step": state["step"],
         "source": recipe["source"],
         "start": recipe["start"],
+        "changed": changed_from_shipped(recipe),
     }
+    forget_measured(target)
     save(target, state["network"], config)
     if recipe["at_large"]:
         write_rejection(run, target)
     write_history(run, target / "history.csv", state["step"])
     return target
+
+
+def changed_from_shipped(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The fields in which a run's recipe is not the one of its name, which ``evaluate`` trains again in its folds."""
+    shipped = json.loads(json.dumps(asdict(RECIPES[recipe["name"]]))) if recipe["name"] in RECIPES else recipe
+    # The config tells of these in its own words.
+    told = ("steps", "source", "start", "about")
+    return {key: value for key, value in recipe.items() if key not in told and shipped.get(key) != value}
+
+
+def forget_measured(target: Path) -> None:
+    """Remove what another model's weights left in a checkpoint folder and is not written anew with these."""
+    for name in ("metrics.json", "confusion.csv", REJECTION, DISCRIMINATOR):
+        (target / name).unlink(missing_ok=True)
 
 
 def write_rejection(run: Run, target: Path) -> None:
@@ -168,7 +187,7 @@ def write_history(run: Run, path: Path, last: int) -> None:
     """
     before = run.read().get("minutes_before", 0)
     lines = [line for line in run.metrics() if line["step"] <= last]
-    every = max(1, len(lines) // 400)
+    every = max(1, math.ceil(len(lines) / 400))
     # The last row and the rows with figures beside the losses stay whatever the thinning.
     kept = [line for i, line in enumerate(lines) if i % every == 0 or "kid" in line or i == len(lines) - 1]
     columns = list(dict.fromkeys(key for line in kept for key in line if key not in ("step", "seconds", "images")))

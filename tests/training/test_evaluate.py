@@ -20,8 +20,8 @@ from training.classifier import Predictions
 from training.data.pictures import PictureSet
 from training.data.sources import open_source
 from training.evaluate import calibrated, evaluate, joined, spread
-from training.export import export_run
-from training.recipes import ClassifierRecipe
+from training.export import changed_from_shipped, export_run
+from training.recipes import RECIPES, ClassifierRecipe
 from training.runs import Run
 from training.scores import fit_temperature
 from training.start import prepare
@@ -49,6 +49,16 @@ def draw_motifs(folder, count=10):
             grain = rng.integers(-40, 40, (5, 5, 1)).repeat(8, 0).repeat(8, 1)
             pixels = (np.array(colour) + grain).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
+
+
+def test_the_folds_train_what_was_trained_not_what_ships_under_its_name():
+    shipped = RECIPES["batik-cnn-3"]
+    trained = dataclasses.replace(shipped, rate=0.1, rotation=5.0, views=1, mean=(0.1, 0.2, 0.3), steps=7)
+    as_stored = json.loads(json.dumps(dataclasses.asdict(trained)))
+    assert changed_from_shipped(as_stored) == {"rate": 0.1, "rotation": 5.0, "views": 1, "mean": [0.1, 0.2, 0.3]}
+    config = {"recipe": shipped.name, "step": 7, "source": shipped.source, "start": shipped.start}
+    assert module.recipe_of({**config, "changed": changed_from_shipped(as_stored)}) == trained
+    assert module.recipe_of(config) == dataclasses.replace(shipped, steps=7)
 
 
 def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch):
