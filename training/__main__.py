@@ -97,14 +97,15 @@ def fit(
 
     if processes().is_main_process:
         facts = trained_before(recipe.start) if isinstance(recipe, GanRecipe) else {}
-        Run(folder).create(recipe, started=time.time(), **facts)
+        new = Run(folder)
+        new.create(recipe, started=time.time(), **facts)
     (folder,) = broadcast_object_list([folder])
     try:
         train(folder, threads)
     except BaseException:
         # What was refused before its first step is no run: the same command, mended, may have its place.
         if processes().is_main_process:
-            Run(folder).discard()
+            new.discard()
         raise
 
 

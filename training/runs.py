@@ -83,20 +83,23 @@ class Run:
         self.folder = Path(folder)
         self.state_file = self.folder / "state.safetensors"
         self.metrics_file = self.folder / "metrics.jsonl"
+        self.made = False
 
     def create(self, recipe: Any, **facts: Any) -> None:
         """Write ``run.json``. Raises RunError if the folder already holds a run."""
         if (self.folder / "run.json").exists():
             raise RunError("error.run.exists", folder=self.folder)
+        self.made = not self.folder.exists()
         self.write_json("run.json", {"kind": type(recipe).__name__, "recipe": asdict(recipe), **facts})
 
     def discard(self) -> None:
-        """Take :meth:`create` back, unless the training has begun."""
+        """Take :meth:`create` back, unless the training has begun. A folder that was there before stays."""
         if not self.state_file.exists() and not self.metrics():
             (self.folder / "run.json").unlink(missing_ok=True)
-            (self.folder / "log.txt").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
+            if self.made:
+                (self.folder / "log.txt").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
 
     def clear_up(self) -> None:
         """Remove what a kill in the middle of a write left behind; for whoever holds the run's lock."""
@@ -157,10 +160,15 @@ class Run:
             raise RunError("error.run.outgrown", folder=self.folder) from error
 
     def forget_after(self, step: int) -> None:
-        """Drop metrics lines later than ``step``: they will be written again by the resumed run."""
+        """Drop metrics lines, snapshots and grids of samples later than ``step``: the resumed run makes its own, and
+        after a roll-back to smaller rates those would be another training's."""
         kept = [line for line in self.metrics() if line["step"] <= step]
         with atomic(self.metrics_file) as path:
             path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        for kind in ("samples/step-", "snapshots/step-", "snapshots/discriminator-"):
+            for made in self.folder.glob(f"{kind}*"):
+                if int(made.stem.rpartition("-")[2]) > step:
+                    made.unlink(missing_ok=True)
 
     def add_metrics(self, **values: float) -> None:
         """Append one line to ``metrics.jsonl``."""

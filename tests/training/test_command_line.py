@@ -20,7 +20,7 @@ from tests.training.conftest import make_pictures
 from tests.training.test_loop import SMALL
 from training.__main__ import changed, main
 from training.bases import trained_before
-from training.export import export_run
+from training.export import export_run, write_history
 from training.processes import training_alone
 from training.recipes import RECIPES, GanRecipe
 from training.runs import Run, flatten, unflatten
@@ -198,6 +198,26 @@ def test_a_cut_off_line_of_metrics_is_left_out_and_later_ones_forgotten(tmp_path
     assert [line["step"] for line in run.metrics()] == [10, 20]
 
 
+def test_what_was_made_after_the_state_that_is_taken_up_goes(tmp_path: Path) -> None:
+    """Another training's, if the run was rolled back; and export would take it for the newest."""
+    run = Run(tmp_path)
+    (tmp_path / "samples").mkdir()
+    for step in (5, 7):
+        run.save_snapshot(step, {"w": torch.ones(2)}, {"w": torch.ones(2)})
+        (tmp_path / "samples" / f"step-{step:06d}.png").touch()
+    run.forget_after(6)
+    left = {path.name for folder in ("snapshots", "samples") for path in (tmp_path / folder).iterdir()}
+    assert left == {"step-000005.safetensors", "discriminator-000005.safetensors", "step-000005.png"}
+
+
+def test_a_refused_training_takes_nothing_from_a_folder_that_was_there(monkeypatch, tmp_path: Path) -> None:
+    mine = tmp_path / "run" / "log.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine\n")
+    assert run(monkeypatch, "fit", "mnist-cgan", "--run", mine.parent, "--set", f"source={tmp_path / 'none'}") == 1
+    assert mine.read_text().startswith("mine\n") and [path.name for path in mine.parent.iterdir()] == ["log.txt"]
+
+
 def finished(folder: Path, **kid: float) -> Run:
     """A run of the small recipe with snapshots at steps 10 and 20."""
     run = Run(folder)
@@ -219,6 +239,28 @@ def test_export_takes_the_newest_snapshot_and_writes_a_checkpoint(tmp_path: Path
     assert names == {"config.json", "model.safetensors", "history.csv", "samples.png", "README.md"}
     rows = (folder / "history.csv").read_text().splitlines()
     assert rows == ["step,minutes,images,d_loss", "10,10.0,80,1.0", "20,20.0,160,1.0"]
+
+
+def test_another_model_in_the_same_folder_takes_over_no_figures(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    for name in ("metrics.json", "confusion.csv", "rejection.safetensors", "discriminator.safetensors"):
+        (folder / name).write_text('{"fid": 12.3}')
+    export_run(tmp_path / "run", folder)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "model.safetensors", "history.csv", "samples.png", "README.md"}
+    assert "12.3" not in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("lines", "rows"), [(400, 400), (401, 202), (799, 401), (4000, 401)])
+def test_a_long_history_is_thinned(tmp_path: Path, lines: int, rows: int) -> None:
+    run = Run(tmp_path)
+    run.create(RECIPE)
+    run.metrics_file.write_text("".join(f'{{"step": {i}, "seconds": 1, "images": 8}}\n' for i in range(lines)))
+    write_history(run, tmp_path / "history.csv", lines)
+    kept = history(tmp_path / "history.csv")
+    assert abs(len(kept) - rows) <= 1 and kept[-1]["step"] == lines - 1
 
 
 def test_minutes_go_on_from_those_of_the_model_that_a_run_began_with(monkeypatch, tmp_path: Path) -> None:
