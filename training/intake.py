@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gan.errors import CantingError, DataError, PictureError
 from gan.pictures import open_picture
@@ -28,6 +28,8 @@ LEAST_PICTURES, MOST = 10, 500
 MAX_FILE_BYTES = 60_000_000
 # Random crops at 256² or 512² need no more, and five hundred of them stay under half a gigabyte.
 SHORT_SIDE = 1024
+# JPEG knows none above 65,535 pixels, and Pillow writes none above 65,500.
+LONG_SIDE = 65_500
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def take(entry: Entry, label: str, copy: Path) -> Taken:
 
 
 def reduce(picture: Image.Image) -> Image.Image:
-    """The picture with its short side at most ``SHORT_SIDE``."""
+    """The picture with its short side at most ``SHORT_SIDE``, and of one longer than JPEG can tell the middle."""
+    if max(picture.size) > LONG_SIDE:
+        picture = ImageOps.fit(picture, tuple(min(LONG_SIDE, side) for side in picture.size))
     short = min(picture.size)
     if short <= SHORT_SIDE:
         return picture

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from gan.errors import DataError
 from gan.settings import ROOT
@@ -30,6 +31,10 @@ def folder(tmp_path: Path) -> Path:
     cloth(0, 320).save(tmp_path / "again.png")
     cloth(20, 100).save(tmp_path / "small.png")
     (tmp_path / "page.jpg").write_text("<html>")
+    # Pillow refuses so much text with an error of its own.
+    notes = PngInfo()
+    notes.add_text("x", "x" * 2_000_000, zip=True)
+    cloth(22).save(tmp_path / "notes.png", pnginfo=notes)
     cut_out = Image.new("RGB", (300, 300), "white")
     cut_out.paste(cloth(21, 220), (40, 40))
     cut_out.save(tmp_path / "cut-out.png")
@@ -42,6 +47,7 @@ def test_each_rule_finds_its_picture(folder: Path):
         "cloth-00.png": "duplicate",
         "small.png": "small",
         "page.jpg": "unreadable",
+        "notes.png": "unreadable",
         "cut-out.png": "strip",
     }
 
@@ -77,7 +83,7 @@ def test_sources_honour_a_manifest(folder: Path, monkeypatch: pytest.MonkeyPatch
     for one in findings:
         one.rule = "small"
     audit.write_manifest(tmp_path / f"{folder.name}.csv", findings)
-    with pytest.raises(DataError, match="leaves out all 15"):
+    with pytest.raises(DataError, match="leaves out all 16"):
         open_source(str(folder), 64)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan.errors import DataError
+from gan.pictures import open_picture
 from tests.training.conftest import make_cloths
 from training import labels
 from training.basket import Item
@@ -164,3 +165,11 @@ def test_a_folder_of_class_folders_is_taken_in(tmp_path: Path):
     taken = take_in(tmp_path / "cloths", tmp_path / "copies")
     assert [one.label for one in taken] == ["kawung"] * 2 + ["parang"] * 2
     assert {one.label for one in take_in(tmp_path / "cloths" / "parang", tmp_path / "more")} == {"parang"}
+
+
+def test_one_picture_longer_than_jpeg_can_tell_spoils_no_drop(tmp_path: Path):
+    make_cloths(tmp_path / "cloths", 1)
+    Image.effect_noise((20, 66_000), 60).save(tmp_path / "cloths" / "scroll.png")
+    taken = take_in(tmp_path / "cloths", tmp_path / "copies")
+    assert [one.error for one in taken] == [None, None]
+    assert max(open_picture(taken[1].copy).size) == 65_500

@@ -162,6 +162,10 @@ def test_zips_are_read_like_folders(folder):
     assert data.classes == ["bali", "kawung"] and data.labels.tolist() == [0, 1]
     assert "1 unreadable and left out (bali/2.jpg)" in data.description
     assert open_source(f"{folder / 'set.zip'}:kawung", 32).classes == ["kawung"]
+    # As Windows' own PowerShell writes them.
+    zipped(folder / "windows.zip", {"kawung\\1.png": png(), "bali\\1.png": png(), "bali\\2.png": png()})
+    assert open_source("windows.zip", 32).classes == ["bali", "kawung"]
+    (folder / "windows.zip").unlink()
     assert sorted(path.name for path in folder.iterdir()) == ["flat.zip", "set.zip"]
 
 
@@ -192,6 +196,14 @@ def test_zip_bombs(folder):
         assert caught.value.key == "error.data.zip_large"
     with zip_entries(path, ZipLimits(4, size, 4 * size)) as entries:
         assert len(entries) == 4
+
+
+def test_a_zip_of_too_many_is_refused_before_its_list_is_read(folder, monkeypatch):
+    path = zipped(folder / "many.zip", {f"{i}": b"" for i in range(200)})
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda *_: pytest.fail("a list of any length was read"))
+    with pytest.raises(DataError) as caught, zip_entries(path, ZipLimits(files=5)):
+        pass
+    assert caught.value.key == "error.data.zip_large"
 
 
 def test_a_zip_that_lies_about_its_sizes(folder):

@@ -48,6 +48,8 @@ FACE_SIDE = 64
 FETCHABLE = ("batik-gan", "batik-motifs", "anime-faces", "mnist", "cifar10")
 # What zips of pictures use, and the only methods that zipfile can unpack no further than asked.
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# Bytes of a zip's directory a file, name and all.
+MOST_LISTED = 1000
 
 
 @dataclass(frozen=True)
@@ -175,9 +177,15 @@ def zip_entries(path: Path, limits: ZipLimits | None = None) -> Iterator[list[En
     """The pictures in a zip, without the folders that all of them share. Nothing is ever written to disk."""
     limits = limits or ZipLimits()
     try:
-        archive = zipfile.ZipFile(path)
+        with path.open("rb") as file:
+            # Before there is an object for each member: what ZipFile itself takes the size of its directory from.
+            end = zipfile._EndRecData(file)
+        listed = end[zipfile._ECD_SIZE] if end else 0
+        archive = zipfile.ZipFile(path) if listed <= limits.files * MOST_LISTED else None
     except Exception as error:  # zipfile raises nearly anything on hostile input
         raise DataError("error.data.zip", path=path.name) from error
+    if archive is None:
+        raise too_large(limits)
     with archive:
         members = [info for info in archive.infolist() if not info.filename.endswith("/")]
         if any(info.compress_type not in ZIP_METHODS for info in members):
@@ -194,7 +202,8 @@ def zip_entries(path: Path, limits: ZipLimits | None = None) -> Iterator[list[En
                     raise DataError("error.data.zip", path=path.name) from error
                 raise PictureError("error.picture.broken") from error
 
-        names = {info.filename: PurePosixPath(info.filename) for info in members}
+        # As some tools on Windows write them.
+        names = {info.filename: PurePosixPath(info.filename.replace("\\", "/")) for info in members}
         pictures = [info for info in members if _is_picture(names[info.filename])]
         shared = _shared_folders([names[info.filename] for info in pictures])
         yield [
@@ -218,8 +227,13 @@ def _check_zip(members: list[zipfile.ZipInfo], limits: ZipLimits) -> None:
         or any(info.file_size > limits.ratio * max(info.compress_size, 1024) for info in members)
     )
     if large:
-        megabytes = {"file_mb": limits.file_bytes // 1_000_000, "total_mb": limits.total_bytes // 1_000_000}
-        raise DataError("error.data.zip_large", files=limits.files, ratio=limits.ratio, **megabytes)
+        raise too_large(limits)
+
+
+def too_large(limits: ZipLimits) -> DataError:
+    """What is said of a zip beyond its limits."""
+    megabytes = {"file_mb": limits.file_bytes // 1_000_000, "total_mb": limits.total_bytes // 1_000_000}
+    return DataError("error.data.zip_large", files=limits.files, ratio=limits.ratio, **megabytes)
 
 
 def _shared_folders(names: list[PurePosixPath]) -> int:
