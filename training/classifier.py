@@ -27,7 +27,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from gan import catalog, nets
 from gan.checkpoint import load_folder
 from gan.classify import normalised, to_input
-from gan.errors import RunError
+from gan.errors import DataError, RunError
 from gan.files import atomic
 from gan.nets.classifiers import trained_parameters
 from gan.settings import cache_folder
@@ -92,8 +92,15 @@ def squares(data: PictureSet, recipe: ClassifierRecipe) -> PictureSet:
 
 
 def open_for(recipe: ClassifierRecipe, source: str | None = None) -> PictureSet:
-    """The recipe's pictures, or those of another ``source``, as its network takes them."""
-    return squares(opened(recipe, source or recipe.source), recipe)
+    """The recipe's pictures, or those of another ``source``, as its network takes them.
+
+    Raises:
+        DataError: for pictures that cannot be had, or have no classes.
+    """
+    data = opened(recipe, source or recipe.source)
+    if data.labels is None:
+        raise DataError("error.classes.none")
+    return squares(data, recipe)
 
 
 def opened(recipe: ClassifierRecipe, source: str) -> PictureSet:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gan import settings
 from gan.classify import normalised
-from gan.errors import PictureError
+from gan.errors import PictureError, RunError
 from gan.files import atomic
 from gan.nets.classifiers import MobileNetClassifier
 from gan.pictures import open_picture
@@ -150,10 +150,14 @@ def cross_validate(
         facts: for the folds' ``run.json``.
 
     Raises:
+        RunError: for fewer pictures, near-duplicates counted once, than folds.
         Stopped: where ``on_step`` did; the fold under way is saved.
     """
     data = data or open_for(recipe)
     groups = groups_of(recipe, data)
+    if len(set(groups)) < recipe.folds:
+        second = f"source ({recipe.source}), near-duplicates counted once: {len(set(groups))}"
+        raise RunError("error.run.fields", first=f"folds ({recipe.folds})", second=second)
     folds = stratified_folds(data.labels.tolist(), groups, recipe.folds, recipe.seed)
     key = hashlib.sha256(json.dumps([asdict(replace(recipe, about="")), data.names, folds]).encode()).hexdigest()[:8]
     root = root or settings.runs_folder() / f"{recipe.name}-folds-{key}"

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gan.errors import RunError
-from gan.nets.classifiers import trained_parameters
+from gan.nets.classifiers import Standardise, trained_parameters
 from training.classifier import CLEAN, ClassifierTrainer
 from training.data.pictures import PictureSet
 from training.recipes import ClassifierRecipe
@@ -24,10 +24,18 @@ class LinearTrainer(ClassifierTrainer):
     """As :class:`ClassifierTrainer`, for a network whose ``head`` standardises and is linear. One step, one iteration.
 
     Every view of every picture is a row, unaugmented.
+
+    Raises:
+        RunError: for a network with another head, or a recipe that keeps no features.
     """
 
     def __init__(self, recipe: ClassifierRecipe, run: Run, data: PictureSet | None = None) -> None:
         super().__init__(recipe, run, data)
+        second = "" if self.bank else f"passes ({recipe.passes})"
+        if not isinstance(self.network.head[0], Standardise):
+            second = f"network ({recipe.network}), whose head is not linear"
+        if second:
+            raise RunError("error.run.fields", first=f"solver ({recipe.solver})", second=second)
         kept = self.bank[CLEAN][self.chosen]
         standardise, self.linear = self.network.head
         standardise.fit(kept.flatten(0, 1).to(self.device))

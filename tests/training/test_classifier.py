@@ -13,15 +13,17 @@ from PIL import Image
 from safetensors import safe_open
 
 from gan import nets
-from gan.errors import RunError
+from gan.errors import DataError, RunError
 from tests.training.conftest import resuming, wait_for
 from training.augment import augmented, draw_matrix
 from training.classifier import CLEAN, ClassifierTrainer, fused, open_for
 from training.data.pictures import PictureSet
+from training.folds import cross_validate
 from training.linear import LinearTrainer
 from training.loop import Stopped
 from training.recipes import RECIPES, ClassifierRecipe
 from training.runs import Run
+from training.start import classifier_trainer
 
 
 def stripes(folder: Path, count: int = 9) -> Path:
@@ -69,6 +71,7 @@ def digits_recipe(root: Path, **changes) -> ClassifierRecipe:
         ({"smoothing": 2.0}, "smoothing cannot be 2.0"),
         ({"network": "gpt"}, "no network called 'gpt'"),
         ({"network_args": {"x": 1}}, "does not take these arguments"),
+        ({"solver": "lbfgs"}, r"solver \(lbfgs\) and network \(digit-judge\), whose head is not linear"),
         ({"passes": 3}, r"passes \(3\) and network \(digit-judge\), which has no frozen part"),
     ],
 )
@@ -77,7 +80,22 @@ def test_a_recipe_whose_parts_do_not_fit_is_refused(tmp_path: Path, changes: dic
     run = Run(tmp_path / "run")
     run.create(recipe)
     with pytest.raises(RunError, match=sentence):
-        ClassifierTrainer(recipe, run)
+        classifier_trainer(recipe, run)
+
+
+def test_a_linear_layer_needs_kept_features(tmp_path):
+    recipe = dataclasses.replace(linear_recipe(tmp_path), passes=0)
+    with pytest.raises(RunError, match=r"solver \(lbfgs\) and passes \(0\)"):
+        LinearTrainer(recipe, started(recipe, tmp_path / "run"))
+
+
+def test_pictures_without_classes_and_more_folds_than_pictures_are_refused(tmp_path):
+    recipe = digits_recipe(tmp_path)
+    flat = dataclasses.replace(recipe, source=f"{recipe.source}/along")
+    with pytest.raises(DataError, match="have no classes"):
+        ClassifierTrainer(flat, started(flat, tmp_path / "run"))
+    with pytest.raises(RunError, match=r"folds \(99\) and source .*, near-duplicates counted once: 1"):
+        next(cross_validate(dataclasses.replace(recipe, folds=99)))
 
 
 def frozen_recipe(root: Path) -> ClassifierRecipe:
