@@ -101,7 +101,7 @@ def carry_on(folder: Path) -> None:
     """What a run's process does: train to the end, then make the checkpoint."""
     torch.set_num_threads(1)
     prepare(folder).train()
-    promote(folder, "Endurance", PICTURES)
+    promote(folder)
 
 
 def left_alone(context: multiprocessing.context.BaseContext, folder: Path, recipe: GanRecipe) -> tuple[Path, float]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import secrets
 import shutil
@@ -44,10 +45,11 @@ from gan.settings import (
 from training import bases, basket, labels, processes, progress, records, retention
 from training.intake import LEAST_PICTURES, TooFew, UploadError, take_in
 from training.place import Place, usable
-from training.promote import checkpoint_of, entitle
+from training.promote import checkpoint_of, renamed
 from training.promote import promote as promote_snapshot
 from training.runs import Run
 
+log = logging.getLogger("canting")
 MOST_STEPS = 100_000
 # Without steps: 1000 for a generator, as many as its recipe says for a classifier.
 DEFAULTS = {"steps": None, "name": "", "mirror": None, "keep_all": False}
@@ -220,7 +222,9 @@ def stop(job: str) -> None:
             # The machine's own seconds, which all processes share and no clock moves.
             record["stopping"] = time.monotonic()
             with contextlib.suppress(psutil.NoSuchProcess):
-                processes.process_of(record).terminate()
+                # It may have ended since.
+                if process := processes.process_of(record):
+                    process.terminate()
             # Should this app end first, whoever looks at the jobs next does it.
             timer = threading.Timer(processes.stop_seconds(record), advance)
             timer.daemon = True
@@ -287,16 +291,14 @@ def rename(job: str, title: str) -> None:
     """Give a job, and the model it has made, another title of 1 to 60 characters.
 
     Raises:
-        RunError: when there is no such job, or the title is empty or too long.
+        RunError: when there is no such job, the title is empty or too long, or its model is just being made.
     """
     title = check_settings({"name": title})["name"].strip()
     if not title:
         raise RunError("error.job.no_name")
     with records.changing(job) as record:
         record["title"] = title
-    checkpoint = checkpoint_of(records.folder_of(job))
-    if checkpoint:
-        entitle(checkpoint, title, record["pictures"])
+    renamed(records.folder_of(job))
 
 
 def delete(job: str) -> None:
@@ -326,7 +328,11 @@ def promote(job: str, step: int) -> None:
     record = records.read(job)
     if processes.state_of(record) in processes.ACTIVE:
         raise RunError("error.job.promote_active")
-    promote_snapshot(records.folder_of(job), record["title"], record["pictures"], step)
+    folder = records.folder_of(job)
+    # The pictures of its beginning are kept, but no network.
+    if not any(path.stem == f"step-{step:06d}" for path in Run(folder).snapshots()):
+        raise RunError("error.job.no_snapshot", step=step)
+    promote_snapshot(folder, step)
 
 
 def mark_published(job: str) -> None:
@@ -371,7 +377,8 @@ def advance(without_token: bool = True) -> None:
             patience = processes.stop_seconds(record)
             if states[record["id"]] == "stopping" and time.monotonic() - record["stopping"] > patience:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    processes.process_of(record).kill()
+                    if process := processes.process_of(record):
+                        process.kill()
         slots = run_slots() if training_allowed() else 0
         here = [record for record in everything if "remote" not in record]
         busy = sum(states[record["id"]] in ("running", "stopping") for record in here)
@@ -386,10 +393,14 @@ def advance(without_token: bool = True) -> None:
 def watch(seconds: float = 5) -> None:
     """Keep the queue moving and what is too old deleted, with or without a page open; never returns."""
     while True:
-        # A full disk or a busy lock now is no reason to give up for good.
-        with contextlib.suppress(CantingError, OSError):
+        # A full disk or a busy lock now is no reason to give up for good, nor is anything else.
+        try:
             advance()
             retention.sweep()
+        except (CantingError, OSError):
+            pass
+        except Exception:
+            log.exception("watch failed")
         time.sleep(seconds)
 
 

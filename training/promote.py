@@ -5,8 +5,10 @@ It is made beside the present one and then put in its place, so that a reader, o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +16,7 @@ from filelock import FileLock, Timeout
 from gan.checkpoint import CONFIG, read_config
 from gan.errors import RunError
 from gan.files import atomic
+from training import records
 
 CHECKPOINT, NEW, OLD = "checkpoint", ".checkpoint-new", ".checkpoint-old"
 
@@ -27,7 +30,7 @@ def checkpoint_of(folder: Path) -> Path | None:
     return None
 
 
-def promote(folder: Path, title: str, pictures: int, step: int | None = None) -> Path:
+def promote(folder: Path, step: int | None = None) -> Path:
     """Make the snapshot of ``step`` the run's model, without one the best by KID, else the newest; returns its folder.
 
     Raises:
@@ -36,28 +39,51 @@ def promote(folder: Path, title: str, pictures: int, step: int | None = None) ->
     from training.export import export_run
 
     checkpoint, new, old = (folder / name for name in (CHECKPOINT, NEW, OLD))
-    try:
-        with FileLock(folder / ".promote.lock", timeout=120):
-            if old.is_dir() and not checkpoint.is_dir():
-                old.rename(checkpoint)
-            for leftover in (new, old):
-                shutil.rmtree(leftover, ignore_errors=True)
-            try:
-                export_run(folder, new, step)
-                entitle(new, title, pictures)
-                if checkpoint.is_dir():
-                    checkpoint.rename(old)
-                new.rename(checkpoint)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
-    except Timeout as error:
-        raise RunError("error.job.busy") from error
+    with alone(folder):
+        if old.is_dir() and not checkpoint.is_dir():
+            old.rename(checkpoint)
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            export_run(folder, new, step)
+            entitle(new, folder)
+            if checkpoint.is_dir():
+                checkpoint.rename(old)
+            new.rename(checkpoint)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return checkpoint
 
 
-def entitle(checkpoint: Path, title: str, pictures: int) -> None:
-    """Give a checkpoint its owner's title, and keep this machine's folders out of it."""
-    config = {**read_config(checkpoint), "title": title, "source": f"{pictures} pictures"}
-    with atomic(checkpoint / CONFIG) as path:
-        path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def renamed(folder: Path) -> None:
+    """Give the model of a job, where there is one, the title that the job now has.
+
+    Raises:
+        RunError: when another process is making it.
+    """
+    with alone(folder):
+        checkpoint = checkpoint_of(folder)
+        if checkpoint:
+            entitle(checkpoint, folder)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """While no other process makes or names the model of the run in ``folder``. Raises RunError after two minutes."""
+    try:
+        lock = FileLock(folder / ".promote.lock", timeout=120).acquire()
+    except Timeout as error:
+        raise RunError("error.job.busy") from error
+    with lock:
+        yield
+
+
+def entitle(checkpoint: Path, folder: Path) -> None:
+    """Give a checkpoint its owner's title as it is by now, and keep this machine's folders out of it; one of a run that
+    is no job keeps its recipe's."""
+    if (folder / "job.json").is_file():
+        record = records.read(folder.name)
+        config = read_config(checkpoint) | {"title": record["title"], "source": f"{record['pictures']} pictures"}
+        with atomic(checkpoint / CONFIG) as path:
+            path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

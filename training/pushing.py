@@ -98,12 +98,11 @@ def push_model(job: str, token: str) -> hub_commit.Published:
         HubError: whatever goes wrong on the way.
         RunError: before there is a snapshot.
     """
-    record = records.read(job)
-    checkpoint = promote(records.folder_of(job), record["title"], record["pictures"])
+    checkpoint = promote(records.folder_of(job))
     # The card's title is the run's name, which came after the card.
     write_card(checkpoint)
     return hub.push(
-        checkpoint, repository_of(job, token), private=True, message=record["title"], force=True, token=token
+        checkpoint, repository_of(job, token), private=True, message=records.read(job)["title"], force=True, token=token
     )
 
 

@@ -100,7 +100,7 @@ def oversee(folder: Path, token: str, told: threading.Event) -> str:
     note(folder.name, job=None)
     record, run = records.read(folder.name), Run(folder)
     if run.snapshots():
-        promote(folder, record["title"], record["pictures"])
+        promote(folder)
     if info.status.stage == "ERROR" and not told.is_set():
         said = [line.partition(" | ")[2] for line in progress.last_lines(folder) if line.startswith(prefix(remote))]
         lines = " / ".join(line for line in said[-LAST_LINES:] if line.strip())

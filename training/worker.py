@@ -112,7 +112,7 @@ def train(folder: Path, token: str) -> str:
         on_step()
         trainer.train(on_step)
         record = records.read(folder.name)
-        promote(folder, record["title"], record["pictures"])
+        promote(folder)
         if trainer.step < trainer.recipe.steps:
             raise Stopped
         if progress.kind_of(record) == "classifier":

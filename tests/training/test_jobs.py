@@ -29,6 +29,7 @@ from gan.files import atomic
 from gan.settings import ROOT, VERSION
 from gan.texts import say
 from tests.training.conftest import DEAF, IDLE, beside, make_base, make_cloths, wait_for
+from training import export as export_module
 from training import jobs, processes, progress, records, tab, watch, worker
 from training.runs import Run
 from training.watch import CALM_SECONDS, EAGER_SECONDS, pace
@@ -305,6 +306,43 @@ def trained(studio: Path, pictures: list[Path], idle) -> str:
     return job
 
 
+def test_a_title_given_while_the_model_is_made_is_the_models(studio: Path, trained: str, monkeypatch):
+    def export(*arguments):
+        with records.changing(trained) as record:
+            record["title"] = "Kain baru"
+        return made(*arguments)
+
+    made = export_module.export_run
+    monkeypatch.setattr(export_module, "export_run", export)
+    jobs.promote(trained, 10)
+    assert json.loads((jobs.status(trained).checkpoint / "config.json").read_text())["title"] == "Kain baru"
+
+
+def test_a_process_that_ends_just_before_it_is_killed_stops_nothing_else(studio: Path, trained: str, monkeypatch):
+    with records.changing(trained) as record:
+        record["stopping"] = -1e9
+    monkeypatch.setattr(processes, "state_of", lambda record: "stopping")
+    assert processes.process_of(records.read(trained)) is None
+    jobs.advance()
+
+
+def test_the_watch_goes_on_whatever_happens(monkeypatch, caplog):
+    looks = []
+
+    def advance():
+        looks.append(1)
+        raise [OSError("full"), KeyError("odd"), KeyboardInterrupt][len(looks) - 1]
+
+    monkeypatch.setattr(jobs, "advance", advance)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.watch(0)
+    assert len(looks) == 3 and [record.exc_info[0] for record in caplog.records] == [KeyError]
+
+
+def test_seeds_begin_anew_after_the_last():
+    assert tab.seeds_from(2**31 - 1, [None, None]) == [2**31 - 1, 0]
+
+
 def test_any_snapshot_can_be_made_the_model(studio: Path, trained: str):
     made = {}
     for step in (20, 10, 20):
@@ -315,7 +353,7 @@ def test_any_snapshot_can_be_made_the_model(studio: Path, trained: str):
         model = (status.checkpoint / "model.safetensors").read_bytes()
         assert made.setdefault(step, model) == model
     assert made[10] != made[20]
-    with pytest.raises(RunError, match="no snapshot of step 15"):
+    with pytest.raises(RunError, match="Nothing was kept of step 15"):
         jobs.promote(trained, 15)
     assert json.loads((jobs.status(trained).checkpoint / "config.json").read_text())["step"] == 20
     jobs.resume(trained)
