@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from gan.pictures import read_metadata
-from gan.tabs.generate import COUNT
+from gan.tabs.generate import COUNT, generators
 
 
 def gallery(page: Page, name: str = "generate-gallery"):
@@ -82,6 +82,22 @@ def test_downloads_know_what_made_them(page, tmp_path: Path):
 
 def model_of(page: Page) -> str:
     return page.locator("#generate-model input:checked").get_attribute("value")
+
+
+def test_of_quick_choices_the_last_is_shown(page):
+    names = [one.name for one in generators()]
+    close_preview(page)
+    for place in (1, 2, 3):
+        page.locator("#generate-model input").nth(place).check()
+    expect(gallery(page).first).to_have_attribute("src", re.compile(f"canting-{names[3]}-seed-0"))
+    expect(page.locator("#generate-link textarea, #generate-link input")).to_have_value(re.compile(names[3]))
+    dice = page.get_by_role("button", name="Roll the dice")
+    for _ in range(3):
+        dice.click()
+    seed = page.get_by_role("spinbutton", name="Seed", exact=True).input_value()
+    expect(gallery(page).first).to_have_attribute("src", re.compile(f"-seed-{seed}"))
+    page.locator("#generate-model input").first.check()
+    expect(gallery(page).first).to_have_attribute("src", re.compile(f"canting-{names[0]}-seed-0"))
 
 
 def test_a_link_brings_back_the_same_pictures(page, visit, app):
