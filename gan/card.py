@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from gan.catalog import entries
-from gan.checkpoint import read_config
+from gan.checkpoint import REJECTION, read_config
 from gan.files import atomic
 from gan.results import reported, results
 
@@ -28,18 +28,20 @@ DATA = {
 CONFUSION, MISTAKES = "confusion.csv", 10
 FREE = ("mnist", "cifar10")
 LIMITS = {
-    "R1": "A few hundred training pictures and little computing time: samples repeat a few layouts, fine isen-isen "
-    "filling is smeared, and the long diagonals of Parang break up. A sample is not a historical cloth.",
-    "R2": "Faces are small, eyes often differ in size and colour, and some samples melt. It shows the report's "
-    "method rather than the best that can be done.",
-    "R3": "It knows only the classes listed and was trained on a few dozen pictures of each. It answers with one of "
-    "them whatever it is shown: a low probability means that it does not know.",
-    "R4": "Shapes and colours are those of photographs, but objects can hardly be named: it had minutes of training.",
+    "R1": "Few training pictures and little computing time: samples repeat layouts, and fine isen-isen filling is "
+    "smeared. A sample is not a historical cloth.",
+    "R2": "Faces are small, eyes often differ in size and colour, and some samples melt.",
+    "lsgan": "Faces are blurred, and alike but for their colours. It is kept to show the report's method.",
+    "R3": "It knows only the classes listed and was trained on a few dozen pictures of each.",
+    "R4": "Shapes and colours are those of photographs, but many objects cannot be named.",
     "dense": "Objects cannot be made out: a dense network without convolutions learns colours and rough layout only. "
     "It is kept to show the report's method.",
     "R5": "Strokes of single samples can break or blur.",
     "": "It serves to measure other models.",
 }
+# A classifier's, by whether it can turn pictures away.
+REFUSES = "It says when a picture does not look like batik to it, and when it is unsure; neither is certain."
+ANSWERS = "It answers with one of them whatever it is shown: a low probability means that it does not know."
 FIGURES = {
     "fid": "FID (lower is better)",
     "fid_uncurated": "FID to all pictures, those left out included",
@@ -120,6 +122,8 @@ def card(folder: Path) -> str:
     if not generator and (folder / CONFUSION).is_file():
         parts.append("## What it confuses\n\n" + confused(folder / CONFUSION))
     limits = LIMITS.get(config["network"]) or LIMITS.get(str(config.get("report", "")), LIMITS[""])
+    if config.get("report") == "R3":
+        limits += " " + (REFUSES if (folder / REJECTION).is_file() else ANSWERS)
     parts.append("## Limits\n\n" + limits)
     parts.append("## Licence\n\n" + licence(source, generator))
     return "\n\n".join(parts) + "\n"
@@ -130,7 +134,9 @@ def introduction(folder: Path, config: dict[str, Any]) -> str:
     lines = [f"Made with Canting's recipe `{config.get('recipe', '')}` (network `{config['network']}`)."]
     if config.get("about"):
         lines.append(config["about"])
-    if config.get("start"):
+    if config.get("start") == folder.name:
+        lines.append("Training went on from an earlier state of this model.")
+    elif config.get("start"):
         lines.append(f"Training began from `{config['start']}`.")
     if config.get("latents"):
         lines.append(
@@ -142,7 +148,8 @@ def introduction(folder: Path, config: dict[str, Any]) -> str:
         if (folder / "samples.png").is_file():
             lines.append("\n![Consecutive seeds from 0 at truncation 1, not chosen](samples.png)")
     else:
-        use = f'gan.load("{folder.name}").classify("cloth.jpg")'
+        photo = "digit.png" if config.get("channels") == 1 else "cloth.jpg"
+        use = f'gan.load("{folder.name}").classify("{photo}")'
         lines.append("Classes: " + ", ".join(config.get("classes", [])) + ".")
     return "\n".join(lines) + f"\n\n```python\nimport gan\n\n{use}\n```"
 

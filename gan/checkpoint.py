@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
+REJECTION = "rejection.safetensors"
 REQUIRED_KEYS = ("kind", "network", "arguments")
 # What is stored as integers of eight bits has a scale for each row beside it: matrices with more weights than this, and
 # of recipes as written and of what only training begins with any weights of more than a few.

@@ -14,11 +14,11 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
+from gan.checkpoint import REJECTION
 from gan.device import best_device, inference_context
 from gan.errors import CheckpointError, RequestError
 from gan.pictures import Source, open_picture
 
-REJECTION = "rejection.safetensors"
 # Photographs of walls stay below 3 grey levels, noise and shadows included; no cloth that we have is below 8.
 LEAST_CONTRAST = 4.0
 # What a config may ask for: more would only keep a visitor waiting.

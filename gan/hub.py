@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan import catalog
-from gan.checkpoint import CONFIG, DISCRIMINATOR, WEIGHTS, build_network, load_folder, read_config
+from gan.checkpoint import CONFIG, DISCRIMINATOR, REJECTION, WEIGHTS, build_network, load_folder, read_config
 from gan.errors import CheckpointError, HubError
 from gan.hub_client import talking
 from gan.hub_commit import Published, Remote, listed, look, publish, remember
@@ -33,7 +33,7 @@ MODEL_FILES = (
     CONFIG,
     WEIGHTS,
     DISCRIMINATOR,
-    "rejection.safetensors",
+    REJECTION,
     "metrics.json",
     "history.csv",
     "confusion.csv",

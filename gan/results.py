@@ -210,6 +210,8 @@ def measured_with(one: Result, language: str = "en") -> str:
 def settings(one: Result, language: str = "en") -> list[tuple[str, str]]:
     """How a model came to be, as (name, value): recipe, network and data, and what it cost."""
     facts = [(key, str(one.config[key])) for key in ("recipe", "network", "source", "start") if one.config.get(key)]
+    if one.config.get("start") == one.name:
+        facts[-1] = ("start", say("results.earlier", language))
     side = one.config.get("resolution")
     if is_number(side) and side:
         facts.append(("resolution", f"{side}×{side}"))

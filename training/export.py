@@ -12,8 +12,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from gan.card import write_card
-from gan.checkpoint import DISCRIMINATOR, build_network, load_folder, load_weights, save, save_weights
-from gan.classify import REJECTION
+from gan.checkpoint import DISCRIMINATOR, REJECTION, build_network, load_folder, load_weights, save, save_weights
 from gan.errors import RunError
 from gan.files import atomic
 from gan.pictures import png_bytes

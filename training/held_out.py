@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gan import catalog
-from gan.checkpoint import read_config, write_config
-from gan.classify import REJECTION, Rejection
+from gan.checkpoint import REJECTION, read_config, write_config
+from gan.classify import Rejection
 from gan.files import atomic
 from gan.results import history_end
 from training.classifier import ClassifierTrainer, Predictions, open_for
