@@ -15,8 +15,11 @@ from gan import catalog
 from gan.settings import ROOT
 
 FOLDERS = sorted(path for path in (ROOT / "checkpoints").iterdir() if path.is_dir())
-GENERATORS = {"batik-parang", "batik-megamendung", "batik-kawung", "anime-lsgan", "cifar10-dense", "mnist-cgan"}
-CLASSIFIERS = {"batik-cnn-3", "batik-mobilenet-3", "batik-mobilenet-20", "batik-best-3", "batik-best-20", "judge-mnist"}
+MOTIFS = {"batik-parang", "batik-megamendung", "batik-kawung"}
+OTHERS = {"anime-lsgan", "anime-best", "cifar10-dense", "cifar10-best", "mnist-cgan", "mnist-cgan-report"}
+GENERATORS = MOTIFS | {f"{name}-report" for name in MOTIFS} | OTHERS
+JUDGES = {"judge-mnist", "judge-batik"}
+CLASSIFIERS = JUDGES | {"batik-cnn-3", "batik-mobilenet-3", "batik-mobilenet-20", "batik-best-3", "batik-best-20"}
 MEASURED = {
     "generator": {"fid", "kid", "precision", "recall", "memorised", "generated", "real", "reference", "parameters"},
     "classifier": {"accuracy", "accuracy_low", "accuracy_high", "top3", "macro_f1", "ece", "images", "parameters"},
@@ -28,7 +31,8 @@ def named(kind: str) -> list[Path]:
 
 
 def test_every_model_of_the_five_reports_ships() -> None:
-    assert {path.name for path in FOLDERS} >= GENERATORS | CLASSIFIERS
+    assert {path.name for path in named("generator")} == GENERATORS
+    assert {path.name for path in named("classifier")} == CLASSIFIERS
 
 
 def test_all_of_them_together_stay_small() -> None:
@@ -53,7 +57,9 @@ def test_the_history_runs_up_to_the_weights(folder: Path) -> None:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:3] == ["step", "minutes", "images"]
     steps = [int(row["step"]) for row in rows]
-    assert steps == sorted(steps) and steps[-1] > 0
+    # Losses are noted every ten steps, or rarely; where the training ended need not be one of them.
+    step = json.loads((folder / "config.json").read_text())["step"]
+    assert steps == sorted(steps) and 0 <= step - steps[-1] < 10
 
 
 @pytest.mark.parametrize("folder", named("generator"), ids=lambda path: path.name)

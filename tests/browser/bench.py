@@ -20,7 +20,7 @@ from gradio_client import Client
 from playwright.sync_api import Page, expect, sync_playwright
 
 from gan.bench import cpu_name
-from tests.browser.conftest import CHROMIUM_FLAGS, DESKTOP, App, serve
+from tests.browser.conftest import DESKTOP, App, launch, serve
 from training import jobs, records
 from training.bench import PHOTOS, photo
 from training.runs import Run
@@ -101,7 +101,7 @@ def main() -> None:
         folder = Path(place)
         os.environ["CANTING_RUNS"] = str(folder / "runs")
         photos = [photo(folder / f"photo-{i}.jpg", i) for i in range(PHOTOS)]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        browser = launch(playwright)
         with serve(folder) as app:
             try:
                 figures = measure(app, browser.new_page(viewport=DESKTOP, locale="en-GB"), photos)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from gan.settings import ROOT
 from tests.training.conftest import make_base
@@ -107,12 +107,18 @@ def wait_until_it_answers(app: App) -> None:
     pytest.fail(f"The app did not start:\n{app.log.read_text(errors='replace')[-3000:]}")
 
 
+def launch(playwright: Playwright) -> Browser:
+    """The system's Chromium, or Playwright's own where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, or Playwright's own where there is none."""
+    """A browser for all tests."""
     with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("chromium-browser")
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 import gan
 from gan.settings import ROOT
-from tests.browser.conftest import CHROMIUM_FLAGS, DESKTOP, PATIENCE_SECONDS, PHONE
+from tests.browser.conftest import DESKTOP, PATIENCE_SECONDS, PHONE, launch
 
 TABS = ("Generate", "Digits", "Classify", "Results", "Train")
 # The training that is shown: long enough for a curve.
@@ -74,7 +74,7 @@ def main(url: str, folder: Path = ROOT / ".github" / "pictures") -> None:
     """Each tab on a desktop (light) and a phone (dark), as ``<tab>-<screen>.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        browser = launch(playwright)
         for name, screen, scheme in (("desktop", DESKTOP, "light"), ("phone", PHONE, "dark")):
             page = browser.new_page(viewport=screen, color_scheme=scheme, locale="en-GB")
             page.set_default_timeout(1000 * PATIENCE_SECONDS)

@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 from gan import catalog
 from gan.settings import ROOT
-from gan.tabs.common import tiles
+from gan.tabs.answer import BARS, percent
+from gan.tabs.common import motif, tiles
 
 
 def cloth(kind: str = "JPEG") -> bytes:
@@ -36,10 +37,12 @@ def test_a_photo_is_recognised_by_every_classifier(page, tmp_path: Path):
     answer = page.locator("#classify-answer")
     expect(answer).to_contain_text("%")
     picker = page.get_by_label("Classifier")
-    for name in [one.title for one in catalog.entries("classifier") if not one.name.startswith("judge-")]:
+    for one in [one for one in catalog.entries("classifier") if not one.name.startswith("judge-")]:
         picker.click()
-        page.get_by_role("option", name=name, exact=True).click()
-        expect(answer).to_contain_text("%")
+        page.get_by_role("option", name=one.title, exact=True).click()
+        ranked = catalog.load(one.name).classify(tmp_path / "cloth.jpg").ranked[:BARS]
+        expect(answer.locator("li span:first-child")).to_have_text([motif(label) for label, _ in ranked])
+        expect(answer.locator("li .share")).to_have_text([percent(share) for _, share in ranked])
     expect(answer).not_to_contain_text("batik-")
 
 

@@ -78,7 +78,8 @@ def test_the_main_actions_are_reached_by_keyboard(page):
 
 
 def test_two_visitors_do_not_see_each_others_pictures(page, visit):
-    one, other = page, visit()
+    # A browser in another language has a context, and so a storage, of its own.
+    one, other = page, visit(language="en-US")
     one.get_by_role("tab", name="Generate", exact=True).click()
     one.get_by_label("How many").fill("3")
     one.locator("#generate-start").click()

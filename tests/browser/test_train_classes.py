@@ -115,10 +115,8 @@ def test_the_endpoints_take_classes_and_keep_them_apart(workshop: App, tmp_path:
     run = client.predict("batik-mobilenet-3", [whole], {"name": "mine"}, "ayu", api_name="/start_run")
     (listed,) = client.predict("ayu", api_name="/list_runs")
     assert (listed["id"], listed["kind"], listed["pictures"]) == (run, "classifier", 10)
+    assert client.predict("budi", api_name="/list_runs") == []
     client.predict(run, api_name="/stop_run")
-    photo = handle_file(next((classes / "nila").iterdir()))
-    with pytest.raises(AppError, match="no model called|mine-"):
-        client.predict(photo, f"mine-{run[:8]}", "budi", api_name="/classify")
 
 
 @pytest.mark.timeout(300)

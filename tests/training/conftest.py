@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -10,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 from training import jobs, processes, records
+from training.runs import Run
 
 # A process that a job's id is written on, that does nothing, and may refuse to be stopped.
 IDLE = "import signal, time; {}; time.sleep(60)"
@@ -149,3 +153,10 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen]:
 
     monkeypatch.setattr(jobs, "spawn", spawn)
     return started
+
+
+def contents(run: Run) -> tuple[dict[str, Any], dict]:
+    """The saved tensors, and the other values with the clock's left out."""
+    with safe_open(run.state_file, "pt") as stored:
+        plain = dict(json.loads(stored.metadata()["shape"])["dict"])
+        return {key: stored.get_tensor(key) for key in stored.keys()}, {**plain, "seconds": None}  # noqa: SIM118

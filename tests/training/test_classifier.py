@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 import time
 from pathlib import Path
@@ -10,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
 
 from gan import nets
 from gan.errors import DataError, RunError
-from tests.training.conftest import resuming, wait_for
+from tests.training.conftest import contents, resuming, wait_for
 from training.augment import augmented, draw_matrix
 from training.classifier import CLEAN, ClassifierTrainer, fused, open_for
 from training.data.pictures import PictureSet
@@ -122,13 +120,6 @@ def started(recipe: ClassifierRecipe, folder: Path, **facts) -> Run:
     run = Run(folder)
     run.create(recipe, **facts)
     return run
-
-
-def contents(run: Run) -> tuple[dict[str, torch.Tensor], dict]:
-    """The saved tensors, and the other values with the clock's left out."""
-    with safe_open(run.state_file, "pt") as stored:
-        plain = dict(json.loads(stored.metadata()["shape"])["dict"])
-        return {key: stored.get_tensor(key) for key in stored.keys()}, {**plain, "seconds": None}  # noqa: SIM118
 
 
 def assert_same(one: Run, other: Run) -> None:

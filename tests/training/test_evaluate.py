@@ -170,7 +170,8 @@ def test_motifs_are_read_against_the_folder_that_was_learnt_from(monkeypatch):
     assert judges.motif_agreement(Cloths(), "batik-gan/batik-parang!all", 30) == pytest.approx(1 / 3)
 
 
-def test_digits_teach_as_well_as_they_are_drawn(monkeypatch):
+def test_digits_teach_as_well_as_they_are_drawn(data, monkeypatch):
+    data("mnist")
     real = open_source("mnist:test", 28, 1)
     drawn = {digit: (real.labels == digit).nonzero()[:200, 0] for digit in range(10)}
 

@@ -364,11 +364,14 @@ def test_any_snapshot_can_be_made_the_model(studio: Path, trained: str):
 @pytest.mark.timeout(600)
 def test_a_kill_while_promoting_leaves_one_model_or_the_other(studio: Path, trained: str):
     jobs.promote(trained, 10)
+    seed = random.randrange(2**32)
+    print("seed of the moments of the kills:", seed)
+    chance = random.Random(seed)
     for _ in range(3):
         process = beside(promote_for_ever, trained)
         log = studio / trained / "swaps"
         wait_for(log.exists, 120)
-        time.sleep(random.uniform(0, 1.5))
+        time.sleep(chance.uniform(0, 1.5))
         process.kill()
         process.join()
         log.unlink()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
-from tests.training.conftest import make_pictures, resuming, wait_for
+from tests.training.conftest import contents, make_pictures, resuming, wait_for
 from training.recipes import GanRecipe
 from training.runs import Run
 
@@ -102,13 +100,6 @@ def wishes(root: Path) -> GanRecipe:
         score_every=20,
         score_samples=6,
     )
-
-
-def contents(run: Run) -> tuple[dict[str, torch.Tensor], dict]:
-    """The saved tensors, and the other values with the clock's left out."""
-    with safe_open(run.state_file, "pt") as stored:
-        plain = dict(json.loads(stored.metadata()["shape"])["dict"])
-        return {key: stored.get_tensor(key) for key in stored.keys()}, {**plain, "seconds": None}  # noqa: SIM118
 
 
 @pytest.mark.timeout(900)
