@@ -35,7 +35,7 @@ def list_models(
     for one in entries():
         figures = {k: v for k, v in one.metrics.items() if k in ("fid", "kid", "accuracy", "digit_accuracy")}
         shown = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
-        typer.echo(f"{one.name:22} {one.kind:11} {one.resolution:4}  {one.title:28} {shown}".rstrip())
+        typer.echo(f"{one.name:24} {one.kind:11} {one.resolution:4}  {one.title:28} {shown}".rstrip())
 
 
 def of_kind(kind: str, model: str) -> Any:

@@ -1,4 +1,4 @@
-"""python -m training: recipes, fetch, fit, remote, resume, runs, evaluate, report."""
+"""python -m training: recipes, fetch, audit, fit, remote, resume, runs, stop, export, evaluate, report, bench."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def begin() -> None:
 def recipes() -> None:
     """List what can be trained."""
     for name, recipe in RECIPES.items():
-        typer.echo(f"{name:20} {recipe.report:3} {recipe.source:28} {recipe.about}")
+        typer.echo(f"{name:24} {recipe.report:3} {recipe.source:28} {recipe.about}")
 
 
 @app.command()
@@ -163,7 +163,7 @@ def runs() -> None:
                 typer.echo(f"{folder.name:40} {error}", err=True)
                 continue
             done = (Run(folder).metrics() or [{"step": 0}])[-1]["step"]
-            typer.echo(f"{folder.name:40} {recipe['name']:20} step {done} of {recipe.get('steps', '?')}")
+            typer.echo(f"{folder.name:40} {recipe['name']:24} step {done} of {recipe.get('steps', '?')}")
 
 
 @app.command()
