@@ -123,8 +123,9 @@ def misfits(
     for field in ("coverage", "transport"):
         if getattr(recipe, field) and not recipe.discrepancy:
             yield f"{field} ({getattr(recipe, field)})", f"discrepancy ({recipe.discrepancy})"
-    if recipe.coverage and recipe.batch < 2:
-        yield f"coverage ({recipe.coverage})", f"batch ({recipe.batch})"
+    for field in ("discrepancy", "coverage"):
+        if getattr(recipe, field) and recipe.batch < 2:
+            yield f"{field} ({getattr(recipe, field)})", f"batch ({recipe.batch})"
     for field in ("accumulate", "d_steps"):
         if recipe.coverage and getattr(recipe, field) > 1:
             yield f"coverage ({recipe.coverage})", f"{field} ({getattr(recipe, field)})"

@@ -124,9 +124,11 @@ class FeatureMemory(nn.Module):
         """Of real pictures, the latents (n, latent size) of the remembered generated ones nearest to them over all
         scales, no two the same."""
         apart = []
-        for i, x in enumerate(described):
-            unit = self.deviations(i)
-            apart.append(distances(x / unit, self.remembered("fake", i) / unit))
+        # Differences of large squares: in bfloat16 little would be left of them.
+        with torch.autocast(self.latents.device.type, enabled=False):
+            for i, x in enumerate(described):
+                unit = self.deviations(i)
+                apart.append(distances(x.float() / unit, self.remembered("fake", i) / unit))
         _, chosen = linear_sum_assignment(torch.stack(apart).mean(0).cpu().numpy())
         return self.latents[torch.from_numpy(chosen).to(self.latents.device)]
 

@@ -62,7 +62,9 @@ def precision(wanted: str, device: torch.device) -> str:
     """accelerate's name for the precision: "bf16" where asked for or, on "auto", where the hardware is fast in it."""
     if wanted == "auto":
         # On CPUs instructions without tiles do not pay: everything else is converted to and fro.
-        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
+        # Nor does it on older GPUs, which only act as if they had it.
+        on_gpu = device.type == "cuda"
+        fast = torch.cuda.is_bf16_supported(False) if on_gpu else torch.cpu._is_amx_tile_supported()
         return "bf16" if fast else "no"
     return {"bfloat16": "bf16", "float32": "no"}[wanted]
 
@@ -140,7 +142,11 @@ class GanTrainer:
         self.beginning: dict[str, Any] | None = None
 
     def start_from(self, name: str) -> None:
-        """Begin with the generator of a checkpoint, and with its discriminators where they are among the recipe's."""
+        """Begin with the generator of a checkpoint, and with its discriminators where they are among the recipe's.
+
+        Of latents that were lengthened (``export --latents``) the styles keep the factor; the first layer does not,
+        where it is spectrally normalised.
+        """
         folder = find(name)
         config, network = load_folder(folder)
         own, theirs = self.generator.state_dict(), network.state_dict()
@@ -183,14 +189,22 @@ class GanTrainer:
     @property
     def side(self) -> int:
         """The side of the pictures that this step trains on, 64 and 128 first where the recipe says so."""
-        sides = {0: 64, self.recipe.lowest_steps: 128, self.recipe.low_steps: self.recipe.resolution}
-        return sides[self.stage]
+        return self.sides[self.stage]
+
+    @property
+    def trained_side(self) -> int:
+        """The side of the last step: the layers of a larger one have learned nothing yet."""
+        return self.sides[max(begun for begun in self.sides if begun <= max(0, self.step - 1))]
 
     @property
     def stage(self) -> int:
         """The step that pictures of this side began with."""
-        begun = (0, self.recipe.lowest_steps, self.recipe.low_steps)
-        return max(step for step in begun if step <= self.step)
+        return max(begun for begun in self.sides if begun <= self.step)
+
+    @property
+    def sides(self) -> dict[int, int]:
+        """The sides of the pictures by the steps that they begin with."""
+        return {0: 64, self.recipe.lowest_steps: 128, self.recipe.low_steps: self.recipe.resolution}
 
     def fakes(self, count: int, labels: Tensor | None, wanted: list[Tensor] | None = None) -> Fakes:
         """Freshly generated pictures, with their graph; given the descriptions of ``wanted`` pictures, the CHOSEN ones
@@ -393,7 +407,9 @@ class GanTrainer:
             self.seconds = time.monotonic() - begun
             if self.accelerator.is_main_process:
                 scores, pictures = {}, None
-                if recipe.score_every and self.step % recipe.score_every == 0:
+                # Figures of smaller pictures would be lower, and the best of a run is chosen by them.
+                whole = self.trained_side == recipe.resolution
+                if recipe.score_every and self.step % recipe.score_every == 0 and whole:
                     scores = self.score()
                     begun = time.monotonic() - self.seconds
                 if self.step % recipe.snapshot_every == 0 or last or scores:
@@ -482,6 +498,7 @@ class GanTrainer:
         source = torch.Generator().manual_seed(mix(self.recipe.seed, stream))
         latents = torch.randn(count, self.generator.latent_size, generator=source)
         labels = torch.arange(count) % self.generator.classes if self.generator.classes else None
+        side = self.trained_side
         # Noise that the network draws itself. The next step seeds anew.
         torch.manual_seed(mix(self.recipe.seed, stream + 1))
         pictures = torch.cat(
@@ -489,7 +506,7 @@ class GanTrainer:
                 generator(
                     latents[i : i + 12].to(self.device),
                     None if labels is None else labels[i : i + 12].to(self.device),
-                    **({"side": self.side} if self.side < self.recipe.resolution else {}),
+                    **({"side": side} if side < self.recipe.resolution else {}),
                 )
                 .float()
                 .cpu()

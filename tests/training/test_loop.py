@@ -93,7 +93,7 @@ MISFITS = [
     ),
     ({"coverage": 2.0}, {}, r"coverage \(2.0\) and discrepancy \(0.0\)"),
     ({"transport": 2.0}, {}, r"transport \(2.0\) and discrepancy \(0.0\)"),
-    ({"coverage": 2.0, "discrepancy": 1.0, "batch": 1}, {}, r"coverage \(2.0\) and batch \(1\)"),
+    ({"coverage": 2.0, "discrepancy": 1.0, "batch": 1}, {}, r"discrepancy \(1.0\) and batch \(1\)"),
     ({"coverage": 2.0, "discrepancy": 1.0, "accumulate": 2}, {}, r"coverage \(2.0\) and accumulate \(2\)"),
     ({"coverage": 2.0, "discrepancy": 1.0, "d_steps": 2}, {}, r"coverage \(2.0\) and d_steps \(2\)"),
     ({"loss": "wgan"}, {}, r"loss \(wgan\) and gradient_penalty \(0.0\)"),
@@ -360,3 +360,25 @@ def test_small_pictures_come_first(lowest, low, sides, stages):
     for trainer.step in range(5):
         seen.append((trainer.side, trainer.stage))
     assert seen == list(zip(sides, stages, strict=True))
+    # What is shown and measured after a step is of the side of that step.
+    for trainer.step in range(1, 5):
+        assert trainer.trained_side == sides[trainer.step - 1]
+
+
+def test_only_whole_pictures_are_measured(tmp_path: Path, monkeypatch) -> None:
+    """The best of a run is chosen by these figures, and those of small pictures are lower."""
+    monkeypatch.setattr(GanTrainer, "score", lambda self: {"kid": 0.0})
+    changes = {
+        "network": "fastgan",
+        "network_args": {"resolution": 256, "width": 2, "styled": True},
+        "discriminators": {"patch": {}},
+        "resolution": 256,
+        "batch": 2,
+        "lowest_steps": 1,
+        "low_steps": 2,
+        "score_every": 1,
+        "steps": 4,
+    }
+    one = trainer(tmp_path, pictures(256), **changes)
+    one.train()
+    assert [line["step"] for line in one.run.metrics() if "kid" in line] == [3, 4]
