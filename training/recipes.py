@@ -15,7 +15,8 @@ class GanRecipe:
         report: R1 to R5, the report it stands for.
         source: the data, a name that ``training.data`` opens.
         network: the generator's family in ``gan.nets``; ``network_args`` are its arguments.
-        discriminators: families with their arguments: the network's own, ``projected``, or both (losses are summed).
+        discriminators: families with their arguments: the network's own, ``projected``, or both (the
+            loss is the mean over all their maps of logits).
         loss: a key of ``training.losses.LOSSES``.
         smoothing: how far the discriminator's target for reals lies below 1, for losses that have one.
         gradient_penalty: weight of WGAN-GP's penalty, which is always computed in float32.

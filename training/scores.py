@@ -46,7 +46,7 @@ def per_class(labels: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def expected_calibration_error(labels: Tensor, probabilities: Tensor) -> float:
-    """Mean gap between the best probability and the share that is right, over 15 bins (Guo et al. 2017, equation 5)."""
+    """Mean gap between the best probability and the share that is right, over 15 bins (Guo et al. 2017, equation 3)."""
     best, predicted = probabilities.double().max(1)
     right = (predicted == labels).double()
     bins = (best * BINS).ceil().long().clamp(1, BINS) - 1

@@ -1,9 +1,9 @@
 """FastGAN: Liu et al., "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis",
 ICLR 2021 (arXiv 2101.04775). Written from the paper.
 
-The generator (section 3.1, figures 3 and 4) widens few low-resolution features into a picture, and lets
+The generator (section 3.1, figure 3) widens few low-resolution features into a picture, and lets
 low-resolution features switch high-resolution channels on and off (SLE, equation 1). The discriminator
-(section 3.2, figure 5) is an encoder that must also reconstruct real pictures from its features.
+(section 3.2, figure 4) is an encoder that must also reconstruct real pictures from its features.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class DownBlock(nn.Module):
 
 
 class SimpleDecoder(nn.Module):
-    """Figure 5's small decoder: 8×8 features to a picture of ``side`` pixels in [-1, 1]."""
+    """Figure 4's small decoder: 8×8 features to a picture of ``side`` pixels in [-1, 1]."""
 
     def __init__(self, in_channels: int, width: int, side: int) -> None:
         super().__init__()
@@ -328,7 +328,7 @@ class FastGANDiscriminator(nn.Module):
         """(n, 3, r, r) in [-1, 1] -> logit maps, each (n, 1, 5, 5).
 
         ``small`` is the 128² copy (made by averaging when absent). With ``reconstruct`` the mean L1 distance of
-        the decoders' pictures to the given ones comes too, a scalar (equation 4, with L1 for the perceptual
+        the decoders' pictures to the given ones comes too, a scalar (equation 2, with L1 for the perceptual
         distance: its network cannot be assumed).
         """
         x = self.stem(pictures)
