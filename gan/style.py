@@ -196,6 +196,7 @@ table.answers .failed td { color: var(--secondary-700); }
   .gradio-container { padding: 0 12px 16px !important; }
   #masthead { padding-top: 12px; }
   .swatches label { width: 104px; }
+  .swatches label span { font-size: 13px; }
   .pictures:not(.digits) .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .pictures.many:not(.digits) .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   .actions { display: grid !important; grid-template-columns: repeat(6, 1fr); }
