@@ -165,7 +165,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def metadata(**facts: object) -> dict[str, str]:
     """What a generated PNG says about itself: what made it (``model``, ``seed``, ``truncation``, …), and Canting's
     version."""
-    told = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in facts.items()}
+    told = {key: str(value).removesuffix(".0") for key, value in facts.items()}
     return told | {"software": "Canting", "version": VERSION}
 
 
