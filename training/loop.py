@@ -194,12 +194,16 @@ class GanTrainer:
     @property
     def trained_side(self) -> int:
         """The side of the last step: the layers of a larger one have learned nothing yet."""
-        return self.sides[max(begun for begun in self.sides if begun <= max(0, self.step - 1))]
+        return self.sides[self.stage_of(max(0, self.step - 1))]
 
     @property
     def stage(self) -> int:
         """The step that pictures of this side began with."""
-        return max(begun for begun in self.sides if begun <= self.step)
+        return self.stage_of(self.step)
+
+    def stage_of(self, step: int) -> int:
+        """The step that pictures of the side of ``step`` began with."""
+        return max(begun for begun in self.sides if begun <= step)
 
     @property
     def sides(self) -> dict[int, int]:
