@@ -209,9 +209,9 @@ def measured_with(one: Result, language: str = "en") -> str:
 
 def settings(one: Result, language: str = "en") -> list[tuple[str, str]]:
     """How a model came to be, as (name, value): recipe, network and data, and what it cost."""
-    facts = [(key, str(one.config[key])) for key in ("recipe", "network", "source", "start") if one.config.get(key)]
-    if one.config.get("start") == one.name:
-        facts[-1] = ("start", say("results.earlier", language))
+    itself = {"start": say("results.earlier", language)} if one.config.get("start") == one.name else {}
+    told = {**one.config, **itself}
+    facts = [(key, str(told[key])) for key in ("recipe", "network", "source", "start") if told.get(key)]
     side = one.config.get("resolution")
     if is_number(side) and side:
         facts.append(("resolution", f"{side}×{side}"))
