@@ -6,16 +6,14 @@ It is made beside the present one and then put in its place, so that a reader, o
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gan.checkpoint import CONFIG, read_config
+from gan.checkpoint import CONFIG, read_config, write_config
 from gan.errors import RunError
-from gan.files import atomic
 from training import records
 
 CHECKPOINT, NEW, OLD = "checkpoint", ".checkpoint-new", ".checkpoint-old"
@@ -85,5 +83,4 @@ def entitle(checkpoint: Path, folder: Path) -> None:
     if (folder / "job.json").is_file():
         record = records.read(folder.name)
         config = read_config(checkpoint) | {"title": record["title"], "source": f"{record['pictures']} pictures"}
-        with atomic(checkpoint / CONFIG) as path:
-            path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_config(checkpoint, config)
