@@ -29,7 +29,7 @@ from gan.settings import (
     runs_last,
     training_allowed,
 )
-from gan.tabs.common import DRAWING, HELPER, PRIVATE, SEEDS, guard, t, unchecked, whole, whose, write_pngs
+from gan.tabs.common import DRAWING, HELPER, PRIVATE, guard, seeds_from, t, unchecked, whole, whose, write_pngs
 from gan.texts import LANGUAGES, say
 from training import bases, basket, choose, jobs, publish, recogniser, records, where
 from training.choose import uploaded
@@ -189,7 +189,7 @@ def promote(owner: str, run: str | None, at: int, shown: list, language: str = "
 def try_it(owner: str, run: str | None, seed: int, language: str = "en") -> tuple:
     """Pictures from the model that a run made. Raises RunError when it has made none, RequestError for a bad seed."""
     status, pictures = made_by(own(owner, run), seed)
-    captions = [say("generate.caption", language, seed=one) for one in seeds_from(seed, pictures)]
+    captions = [say("generate.caption", language, seed=one) for one in seeds_from(whole(seed), len(pictures))]
     shown = list(zip(written(status, pictures, seed), captions, strict=True))
     return gr.update(value=shown, visible=True), gr.update(visible=False)
 
@@ -202,7 +202,7 @@ def nearest(owner: str, run: str | None, seed: int, language: str = "en") -> tup
     files = sorted((records.folder_of(run) / "pictures").glob("*.jpg"))
     matches = compare(pictures, files)
     shown = []
-    paths, seeds = written(status, pictures, seed), seeds_from(seed, pictures)
+    paths, seeds = written(status, pictures, seed), seeds_from(whole(seed), len(pictures))
     for path, one, match in zip(paths, seeds, matches, strict=True):
         near = open_picture(files[match.real], side=NEAR_SIDE // 2)
         near.thumbnail((NEAR_SIDE, NEAR_SIDE))
@@ -224,14 +224,9 @@ def made_by(run: str, seed: int) -> tuple[Status, list[Image.Image]]:
 
 def written(status: Status, pictures: list[Image.Image], seed: int) -> list[str]:
     """The pictures as PNG files that know what made them."""
-    seeds = seeds_from(seed, pictures)
+    seeds = seeds_from(whole(seed), len(pictures))
     notes = [{"model": status.title, "seed": one, "truncation": 1.0} for one in seeds]
     return write_pngs(pictures, [f"{status.base}-{status.id[:6]}-seed-{one}" for one in seeds], notes)
-
-
-def seeds_from(seed: int, pictures: list[Image.Image]) -> list[int]:
-    """The seeds of pictures that were drawn from ``seed`` and those that follow."""
-    return [(whole(seed) + i) % SEEDS for i in range(len(pictures))]
 
 
 @on_gpu

@@ -97,6 +97,11 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def seeds_from(seed: int, count: int) -> list[int]:
+    """The seeds of ``count`` pictures that are drawn from ``seed`` on; after the last comes the first."""
+    return [(seed + i) % SEEDS for i in range(count)]
+
+
 def entry(name: str, kind: str, owner: str = "") -> catalog.Entry:
     """A model that a visitor may ask for: one of the catalogue's or of ``owner``'s, never a path or a Hub id.
 

@@ -10,7 +10,20 @@ from PIL import Image
 from gan import catalog
 from gan.device import on_gpu
 from gan.errors import CheckpointError, RequestError
-from gan.tabs.common import DICE, DRAWING, HELPER, PRIVATE, SEEDS, entry, guard, t, tiles, unchecked, whole, write_pngs
+from gan.tabs.common import (
+    DICE,
+    DRAWING,
+    HELPER,
+    PRIVATE,
+    entry,
+    guard,
+    seeds_from,
+    t,
+    tiles,
+    unchecked,
+    whole,
+    write_pngs,
+)
 from gan.texts import LANGUAGES, say
 
 FIRST = "2026"
@@ -53,7 +66,7 @@ def digits(text: str, seed: int = 0, language: str = "en") -> list[tuple[str, st
         raise RequestError("error.request.digits", most=LONGEST)
     model, seed = model_name(), whole(seed)
     pictures = draw(model, [int(one) for one in wanted], seed)
-    seeds = [(seed + i) % SEEDS for i in range(len(wanted))]
+    seeds = seeds_from(seed, len(wanted))
     drawn = list(zip(wanted, seeds, strict=True))
     notes = [{"model": model, "digit": one, "seed": its, "truncation": 1} for one, its in drawn]
     names = [f"{model}-{i:02d}-digit-{one}-seed-{its}" for i, (one, its) in enumerate(drawn)]
@@ -71,7 +84,7 @@ def grid(seed: int = 0) -> str:
     model, seed = model_name(), whole(seed)
     half = [row for row in range(ROWS // 2) for _ in range(COLUMNS)]
     first = draw(model, half, seed)
-    pictures = first + draw(model, [row + ROWS // 2 for row in half], (seed + len(half)) % SEEDS)
+    pictures = first + draw(model, [row + ROWS // 2 for row in half], seeds_from(seed + len(half), 1)[0])
     sheet = sheet_of(pictures)
     return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1}])[0]
 
@@ -90,29 +103,40 @@ def sheet_of(pictures: list[Image.Image]) -> Image.Image:
     return sheet.resize((sheet.width * GRID_SCALE, sheet.height * GRID_SCALE), Image.Resampling.NEAREST)
 
 
-def opening(text: str = FIRST, language: str = "en") -> tuple[list[tuple[str, str]], str | None]:
-    """Digits and sheet as the page shows them before anyone has asked: from the model's samples, without the model."""
+def shipped() -> tuple[str, list[Image.Image]]:
+    """The model for digits and a hundred of its samples, whose seeds run through the digits in turn: seed 12 draws a
+    two. No samples where there is no model, or fewer."""
     try:
         model = entry(model_name(), "generator")
     except CheckpointError:
-        return [], None
-    # The samples' seeds run through the digits in turn: seed 12 draws a two.
+        return "", []
     made = tiles(model, ROWS * COLUMNS)
-    if len(made) < ROWS * COLUMNS:
+    return model.name, made if len(made) == ROWS * COLUMNS else []
+
+
+def opening() -> tuple[list[tuple[str, str]], str | None]:
+    """Digits and sheet as the page shows them before anyone has asked: from the model's samples, without the model."""
+    model, made = shipped()
+    if not made:
         return [], None
-    seeds = [10 * place + int(one) for place, one in enumerate(text)]
     sheet = sheet_of([made[10 * column + row] for row in range(ROWS) for column in range(COLUMNS)])
-    notes = [{"model": model.name, "digit": seed % 10, "seed": seed, "truncation": 1} for seed in seeds]
-    names = [f"{model.name}-{i:02d}-digit-{seed % 10}-seed-{seed}" for i, seed in enumerate(seeds)]
+    sheets = write_pngs([sheet], [f"{model}-samples"], [{"model": model, "seed": 0, "truncation": 1}])
+    return opening_digits(model, made), sheets[0]
+
+
+def opening_digits(model: str, made: list[Image.Image], language: str = "en") -> list[tuple[str, str]]:
+    """The digits of :func:`opening`, captioned; none where nothing is shipped."""
+    seeds = [10 * place + int(one) for place, one in enumerate(FIRST)] if made else []
+    notes = [{"model": model, "digit": seed % 10, "seed": seed, "truncation": 1} for seed in seeds]
+    names = [f"{model}-{i:02d}-digit-{seed % 10}-seed-{seed}" for i, seed in enumerate(seeds)]
     paths = write_pngs([made[seed] for seed in seeds], names, notes)
     captions = [say("digits.caption", language, digit=seed % 10, seed=seed) for seed in seeds]
-    sheets = write_pngs([sheet], [f"{model.name}-samples"], [{"model": model.name, "seed": 0, "truncation": 1}])
-    return list(zip(paths, captions, strict=True)), sheets[0]
+    return list(zip(paths, captions, strict=True))
 
 
 def in_words_of(language: str = "en") -> Any:
     """The first digits again for a visitor who does not read English, which the page was laid out in."""
-    return gr.skip() if language == LANGUAGES[0] else opening(language=language)[0]
+    return gr.skip() if language == LANGUAGES[0] else opening_digits(*shipped(), language)
 
 
 def build() -> None:

@@ -25,6 +25,7 @@ from gan.tabs.common import (
     guard,
     loaded,
     request_folder,
+    seeds_from,
     t,
     tiles,
     unchecked,
@@ -48,7 +49,7 @@ def draw(model: catalog.Entry, count: int, seed: int, truncation: float) -> list
     generator = loaded(model)
     labels = None
     if generator.classes and isinstance(count, int) and isinstance(seed, int) and 0 < count <= 64:
-        labels = [(seed + i) % SEEDS % generator.classes for i in range(count)]
+        labels = [one % generator.classes for one in seeds_from(seed, count)]
     return generator.sample(count, seed=seed, truncation=truncation, labels=labels)
 
 
@@ -91,7 +92,7 @@ def generate(
 
 def captioned(model: str, pictures: list[Image.Image], seed: int, truncation: float, language: str = "en") -> Captioned:
     """Write pictures of consecutive seeds and caption each with its own."""
-    seeds = [(seed + i) % SEEDS for i in range(len(pictures))]
+    seeds = seeds_from(seed, len(pictures))
     notes = [{"model": model, "seed": one, "truncation": float(truncation)} for one in seeds]
     paths = write_pngs(pictures, [f"{model}-seed-{one}" for one in seeds], notes)
     return [(path, say("generate.caption", language, seed=one)) for path, one in zip(paths, seeds, strict=True)]
@@ -219,7 +220,11 @@ def asked_for(query: dict[str, str]) -> tuple[str, int, int, float] | None:
 
 def listed(owner: str, language: str = "en") -> tuple[dict[str, Any], str]:
     """The models there are now, for the radio group and its style: the visitor's own come and go."""
-    models = generators(owner)
+    return offered(generators(owner), language)
+
+
+def offered(models: list[catalog.Entry], language: str) -> tuple[dict[str, Any], str]:
+    """Models for the radio group, and its style."""
     return gr.update(choices=choices(models, language)), swatch_style(models)
 
 
@@ -230,7 +235,7 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     if asked is None:
         # The page was laid out for everybody, with captions in English.
         pictures = gr.skip() if language == LANGUAGES[0] or not models else samples(models[0].name, owner, language)
-        return *listed(owner, language), *[gr.skip()] * 3, pictures, *[gr.skip()] * 3
+        return *offered(models, language), *[gr.skip()] * 3, pictures, *[gr.skip()] * 3
     name, count, seed, truncation = asked
     pictures, *facts = show(name, count, seed, truncation, owner, language)
     if name not in [one.name for one in models]:
