@@ -1,7 +1,7 @@
 """A checkpoint folder and the network in it.
 
     config.json          kind, network and its arguments, recipe, resolution, classes, licence
-    model.safetensors    weights, half precision where quality holds, eight bits in very large matrices and in recipes
+    model.safetensors    weights, half precision where quality holds, eight bits in very large tensors and in recipes
                          as written
     discriminator.safetensors  only where fine-tuning needs it
     metrics.json, history.csv, samples.png, README.md
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
 REJECTION = "rejection.safetensors"
 REQUIRED_KEYS = ("kind", "network", "arguments")
-# What is stored as integers of eight bits has a scale for each row beside it: matrices with more weights than this, and
+# What is stored as integers of eight bits has a scale for each row beside it: tensors with more weights than this, and
 # of recipes as written and of what only training begins with any weights of more than a few.
-MATRIX_IN_HALF, FEW, SCALE = 1 << 22, 1 << 12, ".scale"
+LARGEST_IN_HALF, FEW, SCALE = 1 << 21, 1 << 12, ".scale"
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def load_folder(folder: Path | str) -> tuple[dict[str, Any], nn.Module]:
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True, coarse: bool = False) -> None:
-    """Store tensors as safetensors, unless told otherwise floating-point ones in half precision and very large matrices
+    """Store tensors as safetensors, unless told otherwise floating-point ones in half precision and very large ones
     in eight bits: each weight is then off by at most 1/254 of its row's largest (a row of a convolution is what makes
     one channel). ``coarse`` keeps eight bits of all but the smallest.
     """
@@ -122,9 +122,7 @@ def save_weights(path: Path, weights: dict[str, Tensor], half: bool = True, coar
         tensor = tensor.detach().cpu().contiguous()
         if not half or not tensor.is_floating_point():
             ready[key] = tensor
-        elif (tensor.dim() == 2 and tensor.numel() > MATRIX_IN_HALF) or (
-            coarse and tensor.dim() > 1 and tensor.numel() > FEW
-        ):
+        elif tensor.dim() > 1 and tensor.numel() > (FEW if coarse else LARGEST_IN_HALF):
             rows = tensor.float().flatten(1)
             scale = (rows.abs().amax(1, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
             ready |= {key: (rows / scale).round().to(torch.int8).view(tensor.shape), key + SCALE: scale}

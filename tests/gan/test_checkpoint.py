@@ -48,10 +48,15 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     assert load_file(folder / "model.safetensors")["layers.0.weight"].dtype == torch.float16
 
 
-def test_a_matrix_of_millions_of_weights_keeps_eight_bits(tmp_path: Path) -> None:
+def test_a_tensor_of_millions_of_weights_keeps_eight_bits(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    matrix = torch.randn(3, (1 << 22) // 3 + 1) * torch.tensor([[1e-6], [1.0], [0.0]])
+    matrix = torch.randn(3, (1 << 21) // 3 + 1) * torch.tensor([[1e-6], [1.0], [0.0]])
     save_weights(tmp_path / "large", {"dense.weight": matrix, "dense.bias": torch.ones(3)})
+    save_weights(
+        tmp_path / "kernels", {"up.weight": torch.randn(512, 4097, 1, 1), "conv.weight": torch.randn(9, 9, 3, 3)}
+    )
+    stored = load_file(tmp_path / "kernels")
+    assert stored["up.weight"].dtype == torch.int8 and stored["conv.weight"].dtype == torch.float16
     assert (tmp_path / "large").stat().st_size < 1.01 * matrix.numel()
     network = nn.Module()
     network.dense = nn.Linear(matrix.shape[1], 3)
