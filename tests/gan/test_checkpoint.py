@@ -44,7 +44,7 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     torch.manual_seed(0)
     original = DenseGenerator(4).state_dict()
     for key, tensor in network.state_dict().items():
-        torch.testing.assert_close(tensor, original[key], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(tensor, original[key], rtol=1e-3, atol=1.3e-4)  # eight bits in the largest
     assert load_file(folder / "model.safetensors")["layers.0.weight"].dtype == torch.float16
 
 
