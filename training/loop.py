@@ -153,7 +153,8 @@ class GanTrainer:
         if any(key not in own or own[key].shape != tensor.shape for key, tensor in theirs.items()):
             first, second = f"start ({name}, {config['network']} {config['arguments']})", "network, network_args"
             raise RunError("error.run.fields", first=first, second=f"{second} ({self.recipe.network_args})")
-        # What the checkpoint's generator has not got begins afresh.
+        # What the checkpoint's generator has not got begins afresh, but for styles, which begin with no say.
+        own |= {key: torch.zeros_like(tensor) for key, tensor in own.items() if ".style." in key}
         self.generator.load_state_dict({**own, **theirs})
         if (folder / DISCRIMINATOR).is_file():
             wanted, described = json.loads(json.dumps(self.recipe.discriminators)), config.get("discriminators", {})

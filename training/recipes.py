@@ -29,7 +29,8 @@ class GanRecipe:
         batch: pictures a forward pass; ``accumulate`` passes make one step.
         d_steps: updates of the discriminators, each on pictures of its own, for one of the generator.
         ema: decay of the generator's moving average, which is what ships.
-        spectral: "", "d", "g" or "gd": which networks' weights are spectrally normalised; a generator's styles never.
+        spectral: "", "d", "g" or "gd": which networks' weights are spectrally normalised; of a styled generator all
+            but styles and gates.
         reconstruction: weight of the auto-encoding discriminator's reconstruction loss.
         discrepancy: weight of the maximum mean discrepancy in frozen features, against mode collapse.
         coverage: weight of the distance of real pictures to the generated ones nearest to them, which are half of each
@@ -164,7 +165,7 @@ def batik(name: str, source: str, flip: bool, steps: int, start: str = "") -> Ga
         report="R1",
         source=source,
         network="fastgan",
-        network_args={"resolution": 256, "width": 24, "noise": False, "styled": True, "fine": 32},
+        network_args={"resolution": 256, "width": 24, "noise": False, "styled": True, "fine": 32, "styles": 128},
         discriminators={
             "projected": {"side": 128, "patches": True, "mixed": [64, 96, 128, 256], "width": 96},
             "patch": {},

@@ -96,11 +96,11 @@ class ConditionalBatchNorm(nn.Module):
 def add_spectral_norm(net: nn.Module) -> nn.Module:
     """Divide every convolution and dense weight of ``net`` by its largest singular value (Miyato et al. 2018).
 
-    Applied in place, from the weights as they are, and returned. A block's ``style`` is left as it is: no batch norm
-    follows it to make up for the division, which would hold down how far a latent can take a picture.
+    Applied in place, from the weights as they are, and returned. A network's ``free_layers`` are left as they are.
     """
-    for name, module in list(net.named_modules()):
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | UpConv) and not name.endswith("style"):
+    free = set(net.free_layers()) if hasattr(net, "free_layers") else set()
+    for module in list(net.modules()):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | UpConv) and module not in free:
             parametrizations.spectral_norm(module)
     return net
 

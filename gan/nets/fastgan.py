@@ -20,9 +20,6 @@ DISCRIMINATOR_WIDTHS = {8: 16, 16: 8, 32: 4, 64: 2, 128: 1, 256: 0.5, 512: 0.25,
 # Which resolution's features gate which (SLE).
 SLE_SOURCES = {64: 4, 128: 8, 256: 16, 512: 32}
 
-# Above this, a style would cost more time than it is worth.
-LARGEST_STYLED = 64
-
 
 class NoiseInjection(nn.Module):
     """Adds one Gaussian map, scaled by one learned number that starts at zero, to every channel."""
@@ -120,13 +117,14 @@ class FastGANGenerator(nn.Module):
         latent_size: length of the latent vector.
         noise: whether every second block adds Gaussian noise, as in the paper. Without it the generator is
             faster, and batch norm folds into the convolutions.
-        styled: whether the latent also sets a gain and a bias for each channel of the blocks up to 64² (as styles do:
-            Karras et al. 2019, section 2). Which motif a cloth has, and in which colours, is the same all over it,
-            and convolutions from 4² up must otherwise carry that to every place. There is an output at 64² then, too,
-            and every output adds its detail to the smaller one enlarged (Karras et al. 2020, section 4.1), so that
-            training may go on with larger pictures and keep what it has.
+        styled: whether the latent also sets a gain and a bias for each channel of the blocks up to ``styles`` (Karras
+            et al. 2019, section 2). Which motif a cloth has, and in which colours, is the same all over it, and
+            convolutions from 4² up must otherwise carry that to every place. There is an output at 64² then, too, and
+            every output adds its detail to the smaller one enlarged (Karras et al. 2020, section 4.1), so that training
+            may go on with larger pictures and keep what it has.
         fine: channels of a :class:`FineDetail` at half the full resolution, 0 for none. The lean last level alone
             draws pictures with half the detail of photographs.
+        styles: side of the largest level with styles.
 
     Raises:
         ValueError: for a resolution it cannot build.
@@ -143,6 +141,7 @@ class FastGANGenerator(nn.Module):
         noise: bool = True,
         styled: bool = False,
         fine: int = 0,
+        styles: int = 64,
     ) -> None:
         super().__init__()
         if resolution not in (32, 64, 128, 256, 512, 1024):
@@ -156,7 +155,7 @@ class FastGANGenerator(nn.Module):
         self.gates = nn.ModuleDict()
         for position, size in enumerate(levels[1:]):
             deep = position % 2 == 0
-            style = latent_size if styled and size <= LARGEST_STYLED else 0
+            style = latent_size if styled and size <= styles else 0
             self.blocks[str(size)] = UpBlock(channels[size // 2], channels[size], deep, noise, style)
             if size in SLE_SOURCES:
                 low = SLE_SOURCES[size]
@@ -172,6 +171,17 @@ class FastGANGenerator(nn.Module):
         """Make evaluation faster, with the same pictures. The network can then neither be trained nor saved."""
         for block in self.blocks.values():
             block.fold()
+
+    def free_layers(self) -> list[nn.Module]:
+        """Layers that spectral norm is to leave alone: in styled networks those by which the latent switches channels.
+
+        No batch norm follows them to make up for the division, which would hold down how far a latent can take a
+        picture.
+        """
+        if not self.styled:
+            return []
+        styles = [block.style for block in self.blocks.values() if block.style is not None]
+        return [*styles, *(layer for gate in self.gates.values() for layer in gate.children())]
 
     def lengthen(self, factor: float) -> None:
         """Weights with which every latent counts as ``factor`` times as long: more varied pictures, fewer good ones.

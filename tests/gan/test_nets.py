@@ -222,6 +222,8 @@ def test_a_styled_fastgan_gives_the_latent_a_say_at_every_place() -> None:
     generator = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True).eval()
     assert list(generator.outputs()) == [64, 128, 256]
     assert [name for name, block in generator.blocks.items() if block.style] == ["8", "16", "32", "64"]
+    further = FastGANGenerator(256, width=4, latent_size=8, noise=False, styled=True, styles=128)
+    assert [name for name, block in further.blocks.items() if block.style] == ["8", "16", "32", "64", "128"]
     latents = torch.randn(3, 8)
     with torch.no_grad():
         assert [generator(latents, side=side).shape[-1] for side in (64, 128, 256)] == [64, 128, 256]
@@ -319,17 +321,20 @@ def test_spectral_norm_keeps_the_largest_singular_value_at_one_and_bakes_out() -
     generator.train()(latents).mean().backward()
 
 
-def test_spectral_norm_lets_a_style_take_a_picture_as_far_as_it_learns_to() -> None:
-    generator = FastGANGenerator(64, width=4, latent_size=8, noise=False, styled=True)
+@pytest.mark.parametrize("styled", [True, False])
+def test_spectral_norm_lets_styles_and_gates_take_a_picture_as_far_as_they_learn_to(styled: bool) -> None:
+    generator = FastGANGenerator(128, width=4, latent_size=8, noise=False, styled=styled, styles=128)
     add_spectral_norm(generator)
-    style = generator.blocks["8"].style
-    with torch.no_grad():
-        style.weight.mul_(100)
-    length = torch.linalg.matrix_norm(style.weight, 2).item()
+    switches = [generator.gates["64"].squeeze, generator.gates["128"].excite]
+    switches += [block.style for block in generator.blocks.values() if styled]
+    assert len(switches) == 7 if styled else 2
+    for layer in switches:
+        with torch.no_grad():
+            (layer.weight if styled else layer.parametrizations.weight.original).mul_(1000)
     for _ in range(20):
         generator(torch.randn(4, 8))
-    assert length > 2
-    assert torch.linalg.matrix_norm(style.weight, 2).item() == length
+    lengths = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in switches]
+    assert min(lengths) > 2 if styled else max(lengths) < 1.1
 
 
 def test_folding_batch_norm_changes_no_picture() -> None:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gan.checkpoint import load_folder
+from gan.checkpoint import load_folder, read_config, save
 from gan.errors import RunError
+from gan.nets.fastgan import FastGANGenerator
 from tests.training.conftest import make_pictures
 from training.data.pictures import PictureSet
 from training.export import snapshot_file
@@ -144,6 +145,22 @@ def test_every_recipe_fits_its_own_data(name: str, tmp_path: Path) -> None:
     side, channels, classes = SIZES.get(recipe.source.split(":")[0], (recipe.resolution, recipe.channels, 0))
     made = GanTrainer(recipe, pictures(side, channels, classes), Run(tmp_path))
     assert sum(p.numel() for p in made.generator.parameters()) < 35_000_000
+
+
+def test_styles_that_a_checkpoint_lacks_begin_with_no_say(studio: Path) -> None:
+    arguments = {"resolution": 64, "width": 4, "latent_size": 8, "noise": False, "styled": True}
+    known = FastGANGenerator(**arguments, styles=16)
+    config = read_config(studio.parent / "checkpoints" / "tiny")
+    folder = save(
+        studio.parent / "checkpoints" / "less", known.state_dict(), {**config, "arguments": {**arguments, "styles": 16}}
+    )
+    changes = {"start": folder.name, "resolution": 64, "network": "fastgan", "network_args": arguments}
+    changes["discriminators"] = {"patch": {"width": 4}}
+    begun = trainer(studio / "run", pictures(64), **changes).generator
+    assert begun.blocks["64"].style is not None
+    known, latents = load_folder(folder)[1], torch.randn(2, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(begun.eval()(latents), known(latents))
 
 
 @pytest.mark.parametrize("width", [16, 24])
