@@ -180,8 +180,11 @@ class FastGANGenerator(nn.Module):
         """
         if not self.styled:
             return []
-        styles = [block.style for block in self.blocks.values() if block.style is not None]
-        return [*styles, *(layer for gate in self.gates.values() for layer in gate.children())]
+        return [*self.style_layers(), *(layer for gate in self.gates.values() for layer in gate.children())]
+
+    def style_layers(self) -> list[nn.Linear]:
+        """The layers that make gains and biases of the latent, from the smallest level on."""
+        return [block.style for block in self.blocks.values() if block.style is not None]
 
     def lengthen(self, factor: float) -> None:
         """Weights with which every latent counts as ``factor`` times as long: more varied pictures, fewer good ones.
@@ -189,9 +192,8 @@ class FastGANGenerator(nn.Module):
         The opposite of truncation (Brock et al. 2019, section 3.1), and just as well done to the latents themselves.
         """
         with torch.no_grad():
-            for layer in (self.initial, *(block.style for block in self.blocks.values())):
-                if layer is not None:
-                    layer.weight.mul_(factor)
+            for layer in (self.initial, *self.style_layers()):
+                layer.weight.mul_(factor)
 
     def outputs(self) -> dict[int, nn.Module]:
         """The layers that make pictures, by the pictures' side."""

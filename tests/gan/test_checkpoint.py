@@ -14,7 +14,7 @@ from torch import nn
 
 from gan import CantingError, catalog
 from gan.card import card, confused
-from gan.checkpoint import load_folder, load_weights, save, save_weights
+from gan.checkpoint import LARGEST_IN_HALF, load_folder, load_weights, save, save_weights
 from gan.errors import CheckpointError
 from gan.nets.dense import DenseGenerator
 
@@ -44,7 +44,11 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     torch.manual_seed(0)
     original = DenseGenerator(4).state_dict()
     for key, tensor in network.state_dict().items():
-        torch.testing.assert_close(tensor, original[key], rtol=1e-3, atol=1.3e-4)  # eight bits in the largest
+        if tensor.numel() > LARGEST_IN_HALF:
+            off, largest = (tensor - original[key]).abs().amax(1), original[key].abs().amax(1)
+            assert (off <= largest / 253).all(), "eight bits"
+        else:
+            torch.testing.assert_close(tensor, original[key], rtol=1e-3, atol=1e-4)
     assert load_file(folder / "model.safetensors")["layers.0.weight"].dtype == torch.float16
 
 

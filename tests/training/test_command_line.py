@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gan import catalog, nets
-from gan.checkpoint import load_folder
+from gan.checkpoint import load_folder, load_weights
 from gan.errors import RunError
 from gan.nets.cgan import ConditionalGenerator
 from gan.nets.fastgan import FastGANGenerator
@@ -64,8 +64,7 @@ def test_every_recipe_fits_the_model_that_it_starts_from() -> None:
     assert {recipe.name for recipe in begun} >= {"batik-kawung", "batik-kawung-report"}
     for recipe in begun:
         network = nets.build(nets.GENERATORS, recipe.network, recipe.network_args)
-        _, known = load_folder(catalog.find(recipe.start))
-        network.load_state_dict({**network.state_dict(), **known.state_dict()})
+        load_weights(network, catalog.find(recipe.start) / "model.safetensors")
 
 
 def test_a_start_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> None:
