@@ -237,7 +237,7 @@ def changed(recipe: Any, settings: list[str]) -> Any:
     Raises:
         RunError: for a setting that names no field, or whose value is of another type than the field's.
     """
-    fields = {field.name for field in dataclasses.fields(recipe)}
+    fields = {field.name: str(field.type) for field in dataclasses.fields(recipe)}
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -248,8 +248,10 @@ def changed(recipe: Any, settings: list[str]) -> Any:
         except (ValueError, SyntaxError):
             values[key] = text
         present = getattr(recipe, key)
-        if isinstance(present, tuple) and isinstance(values[key], list):
+        if fields[key].startswith("tuple") and isinstance(values[key], list):
             values[key] = tuple(values[key])
+        if values[key] is None and fields[key].endswith("| None"):
+            continue
         if type(present) is float and type(values[key]) is int:
             values[key] = float(values[key])
         if present is not None and type(values[key]) is not type(present):

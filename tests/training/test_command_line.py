@@ -79,6 +79,13 @@ def test_a_start_of_another_shape_is_refused(studio: Path, tmp_path: Path) -> No
 
 def test_a_list_will_do_where_a_recipe_has_a_tuple():
     assert changed(RECIPE, ['augment=["color", "cutout"]']).augment == ("color", "cutout")
+    assert RECIPE.crop is None and changed(RECIPE, ["crop=[0.9, 1.0]"]).crop == (0.9, 1.0)
+
+
+def test_none_will_do_where_a_recipe_may_have_none():
+    assert RECIPES["batik-parang"].crop and changed(RECIPES["batik-parang"], ["crop=None"]).crop is None
+    with pytest.raises(RunError, match="batch cannot be None"):
+        changed(RECIPE, ["batch=None"])
 
 
 @pytest.mark.parametrize(
