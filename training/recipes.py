@@ -491,6 +491,7 @@ RECIPES = {
             report="R3",
             source=THREE_MOTIFS,
             network="scratch-cnn",
+            precision="float32",
             steps=30,
             save_every=10,
             about="R3's own network as written. Epochs are unstated: 8.",
