@@ -245,7 +245,7 @@ def batik_classifier(name: str, source: str, steps: int) -> ClassifierRecipe:
         cosine=True,
         # A few motifs alone would turn the others away.
         at_large="" if ":" in source else source,
-        # As the app answers. In bfloat16 three motifs were told by three points less, on some machines alone.
+        # As the app answers on a CPU. In bfloat16 three motifs were told by three points less, on some machines alone.
         precision="float32",
         steps=steps,
         save_every=steps,
