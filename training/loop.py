@@ -240,11 +240,12 @@ class GanTrainer:
 
     def judge(self, name: str, view: Any, labels: Tensor | None, **more: Any) -> Any:
         """One discriminator's answer to its view."""
-        if isinstance(view, Pictures):
-            if view.small is not None:
-                more["small"] = view.small
-            return self.discriminators[name](view.full, labels, **more)
-        return self.discriminators[name](view, labels)
+        judge = self.discriminators[name]
+        if not isinstance(view, Pictures):
+            return judge(view, labels)
+        if getattr(judge, "small", None) is not None:
+            more["small"] = view.small
+        return judge(view.full, labels, **more)
 
     def logits(self, views: dict[str, Any], labels: Tensor | None) -> list[Tensor]:
         return [logit.float() for name in self.discriminators for logit in self.judge(name, views[name], labels)]

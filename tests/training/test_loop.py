@@ -186,6 +186,21 @@ def test_a_training_goes_on_from_what_a_checkpoint_has_and_begins_the_rest(studi
     assert all(math.isfinite(value) for value in one.train_step().values())
 
 
+def test_discriminators_of_three_kinds_judge_side_by_side(tmp_path: Path) -> None:
+    """Only the auto-encoding one looks at a 128² copy too; each of them learns."""
+    judges = {
+        "projected": {"mixed": [16, 16, 16, 16], "width": 16},
+        "patch": {"width": 4},
+        "fastgan": {"resolution": 256, "width": 2},
+    }
+    changes = {"resolution": 256, "batch": 2, "network": "fastgan", "network_args": {"resolution": 256, "width": 2}}
+    one = trainer(tmp_path, pictures(256), **changes, discriminators=judges)
+    before = {name: [w.detach().clone() for w in net.parameters()] for name, net in one.discriminators.items()}
+    assert all(math.isfinite(value) for value in one.train_step().values())
+    for name, net in one.discriminators.items():
+        assert any(not torch.equal(old, new) for old, new in zip(before[name], net.parameters(), strict=True)), name
+
+
 def test_critic_steps_and_the_penalty_take_effect(tmp_path: Path) -> None:
     """Two critic steps see twice the pictures; the penalty is part of what the critic learns from."""
     judge = {"dcgan": {"resolution": 32, "width": 4, "batch_norm": False}}
