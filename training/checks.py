@@ -25,7 +25,7 @@ def check_values(recipe: GanRecipe) -> None:
     check_choices(("spectral", recipe.spectral, ("", "d", "g", "gd")))
     check_choices(*(("augment", policy, POLICIES) for policy in recipe.augment))
     check_least(recipe, 1, *COUNTS, "accumulate", "d_steps", "snapshot_every")
-    check_least(recipe, 0, "rate_g", "rate_d", "low_steps", "lowest_steps", "score_every", "gradient_penalty")
+    check_least(recipe, 0, "rate_g", "rate_d", "low_steps", "lowest_steps", "score_every", "gradient_penalty", "freeze")
     check_shares(recipe, "cooldown", "ema")
     check_pair(recipe, "betas", lambda first, second: 0 <= first < 1 and 0 <= second < 1)
     if recipe.crop is not None:
@@ -112,6 +112,8 @@ def misfits(
                 f"discriminators ({name}, {count} labels)",
                 f"network ({recipe.network}, {generator.classes or 'no'} labels)",
             )
+        if recipe.freeze and not hasattr(net, "ways"):
+            yield f"freeze ({recipe.freeze})", judge
         # The penalty is on each picture's own gradient, which batch norm mixes; frozen features have none to give.
         mixes = any(isinstance(module, _BatchNorm) for module in net.modules())
         if recipe.gradient_penalty and (mixes or hasattr(net, "project")):

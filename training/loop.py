@@ -69,6 +69,14 @@ def precision(wanted: str, device: torch.device) -> str:
     return {"bfloat16": "bf16", "float32": "no"}[wanted]
 
 
+def freeze_first(discriminator: nn.Module, count: int) -> None:
+    """Train no more the first ``count`` layers with weights on each of a discriminator's ``ways``."""
+    for way in discriminator.ways:
+        weighty = [layer for layer in way if any(True for _ in layer.parameters())]
+        for layer in weighty[:count]:
+            layer.requires_grad_(False)
+
+
 class Pictures(NamedTuple):
     """What an ordinary discriminator looks at."""
 
@@ -120,8 +128,13 @@ class GanTrainer:
             raise RunError("error.run.network", detail=error) from error
         check_fit(recipe, self.generator, self.discriminators, data)
         # A run that has saved stands on its own: the model it began from may be gone.
-        if recipe.start and not run.state_file.exists():
-            self.start_from(recipe.start)
+        if not run.state_file.exists():
+            known = self.start_from(recipe.start) if recipe.start else False
+            if recipe.freeze and not known:
+                first, second = f"freeze ({recipe.freeze})", f"start ({recipe.start or 'none'}), discriminators"
+                raise RunError("error.run.fields", first=first, second=second)
+        for net in self.discriminators.values() if recipe.freeze else ():
+            freeze_first(net, recipe.freeze)
         if "g" in recipe.spectral:
             add_spectral_norm(self.generator)
         if "d" in recipe.spectral:
@@ -141,8 +154,9 @@ class GanTrainer:
         self.rollbacks = 0
         self.beginning: dict[str, Any] | None = None
 
-    def start_from(self, name: str) -> None:
-        """Begin with the generator of a checkpoint, and with its discriminators where they are among the recipe's.
+    def start_from(self, name: str) -> bool:
+        """Begin with the generator of a checkpoint, and with its discriminators where they are among the recipe's: True
+        when all of the recipe's were.
 
         Of latents that were lengthened (``export --latents``) the styles keep the factor; the first layer does not,
         where it is spectrally normalised.
@@ -161,6 +175,8 @@ class GanTrainer:
             if described and all(wanted.get(name) == arguments for name, arguments in described.items()):
                 known = nn.ModuleDict({name: self.discriminators[name] for name in described})
                 load_weights(known, folder / DISCRIMINATOR)
+                return known.keys() == self.discriminators.keys()
+        return False
 
     @property
     def pictures_per_step(self) -> int:

@@ -185,6 +185,11 @@ class ProjectedDiscriminator(nn.Module):
             ScaleHead(channels, width, downs) for channels, downs in zip(mixed, (3, 2, 1, 0), strict=True)
         )
 
+    @property
+    def ways(self) -> list[list[nn.Module]]:
+        """The ways that the features go through each head, layer by layer."""
+        return [list(head.layers) for head in self.heads]
+
     def project(self, pictures: Tensor) -> list[Tensor]:
         """(n, 3, h, w) in [-1, 1] -> mixed features, fine to coarse. Gradients flow to the pictures."""
         features = placed(self._features[0], pictures.device)

@@ -36,7 +36,9 @@ class GanRecipe:
         coverage: weight of the distance of real pictures to the generated ones nearest to them, which are half of each
             batch then: none may be left out (Li and Malik 2018).
         transport: weight of the way to the real pictures' mean and covariance in the same frozen features.
-        start: a checkpoint whose generator the training starts from.
+        start: a checkpoint whose generator the training starts from, with its discriminators where it has the same.
+        freeze: how many of the first layers with weights on each way through these discriminators stay as ``start`` has
+            them (Freeze-D: Mo, Cho and Shin 2020).
         precision: "auto" (bfloat16 where the hardware is fast in it), "float32" or "bfloat16".
         steps: of the whole training; the first ``low_steps`` of them at 128² only, a quarter of the cost, and of these
             the first ``lowest_steps`` at 64². On the command line these two keep their share of other ``steps``.
@@ -74,6 +76,7 @@ class GanRecipe:
     coverage: float = 0.0
     transport: float = 0.0
     start: str = ""
+    freeze: int = 0
     precision: str = "auto"
     seed: int = 0
     steps: int = 1000

@@ -334,6 +334,11 @@ class FastGANDiscriminator(nn.Module):
             self.decode_small = SimpleDecoder(channels[8], width, 128)
         init_normal(self)
 
+    @property
+    def ways(self) -> list[list[nn.Module]]:
+        """The ways that a picture and its 128² copy go, block by block."""
+        return [[self.stem, *self.down.values(), self.head], [*self.small, self.small_head] if self.small else []]
+
     def forward(
         self, pictures: Tensor, labels: Tensor | None = None, small: Tensor | None = None, reconstruct: bool = False
     ) -> list[Tensor] | tuple[list[Tensor], Tensor]:

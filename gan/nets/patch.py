@@ -29,6 +29,11 @@ class PatchDiscriminator(nn.Module):
             layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(4 * width, 1, 3, padding=1))
 
+    @property
+    def ways(self) -> list[list[nn.Module]]:
+        """The one way that pictures go, layer by layer."""
+        return [list(self.layers)]
+
     def forward(self, pictures: Tensor, labels: Tensor | None = None) -> list[Tensor]:
         """(n, 3, h, w) in [-1, 1] -> one map (n, 1, side / 8, side / 8), smaller where the pictures are."""
         height, width = pictures.shape[-2:]

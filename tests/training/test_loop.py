@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,12 @@ MISFITS = [
     ({"coverage": 2.0, "discrepancy": 1.0, "batch": 1}, {}, r"discrepancy \(1.0\) and batch \(1\)"),
     ({"coverage": 2.0, "discrepancy": 1.0, "accumulate": 2}, {}, r"coverage \(2.0\) and accumulate \(2\)"),
     ({"coverage": 2.0, "discrepancy": 1.0, "d_steps": 2}, {}, r"coverage \(2.0\) and d_steps \(2\)"),
+    ({"freeze": 1}, {}, r"freeze \(1\) and discriminators \(dcgan\)"),
+    (
+        {"freeze": 1, "discriminators": {"projected": {}}},
+        {},
+        r"freeze \(1\) and start \(none\), discriminators",
+    ),
     ({"loss": "wgan"}, {}, r"loss \(wgan\) and gradient_penalty \(0.0\)"),
     ({"score_every": 5, "score_samples": 3}, {}, r"score_samples \(3\) and source \(20 pictures\)"),
 ]
@@ -120,6 +127,7 @@ def test_parts_that_do_not_fit_are_refused_with_both_fields(tmp_path, changes, d
         ({"cooldown": math.nan}, "cooldown cannot be nan"),
         ({"spectral": "all"}, "spectral cannot be all: choose one of d, g, gd"),
         ({"steps": 0}, "steps cannot be 0"),
+        ({"freeze": -1}, "freeze cannot be -1: it is at least 0"),
         ({"rate_g": -1.0}, "rate_g cannot be -1.0: it is at least 0"),
         ({"rate_d": math.nan}, "rate_d cannot be nan"),
         ({"ema": 2.0}, "ema cannot be 2.0: it is a share"),
@@ -184,6 +192,38 @@ def test_a_training_goes_on_from_what_a_checkpoint_has_and_begins_the_rest(studi
     same = [torch.equal(judge[key], value) for key, value in known.state_dict().items() if key.endswith("weight")]
     assert all(same) if width == 16 else not any(same)
     assert all(math.isfinite(value) for value in one.train_step().values())
+
+
+def test_frozen_layers_stay_as_the_checkpoint_has_them(studio: Path) -> None:
+    """One layer on each of the four ways through the heads, also after the run went on from its own state."""
+    folder = studio.parent / "checkpoints" / "tiny"
+    judges = {"projected": {"mixed": [16, 16, 16, 16], "width": 16}}
+    known = ProjectedDiscriminator(**judges["projected"])
+    save_file({f"projected.{key}": value for key, value in known.state_dict().items()}, folder / DISCRIMINATOR)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "discriminators": judges}))
+    changes = {
+        "start": "tiny",
+        "resolution": 64,
+        "network": config["network"],
+        "network_args": config["arguments"],
+        "discriminators": judges,
+        "freeze": 1,
+        "spectral": "d",
+    }
+    one = trainer(studio / "run", pictures(64), **changes)
+    one.train_step()
+    one.save()
+    again = trainer(studio / "run", pictures(64), **changes)
+    again.restore()
+    again.train_step()
+    for old, new in zip(known.heads, again.discriminators["projected"].heads, strict=True):
+        first, *later = [i for i, layer in enumerate(old.layers) if hasattr(layer, "weight")]
+        kept = new.layers[first].parametrizations.weight.original
+        assert torch.equal(kept, old.layers[first].weight) and torch.equal(
+            new.layers[first].bias, old.layers[first].bias
+        )
+        assert all(not torch.equal(new.layers[i].bias, old.layers[i].bias) for i in later)
 
 
 def test_discriminators_of_three_kinds_judge_side_by_side(tmp_path: Path) -> None:
