@@ -48,7 +48,8 @@ def cutout(x: Tensor, ratio: float = 0.5) -> Tensor:
     mask = x.new_ones(n, 1, h, w)
     centres = zip(torch.randint(h + 1, (n,)).tolist(), torch.randint(w + 1, (n,)).tolist(), strict=True)
     for i, (cy, cx) in enumerate(centres):
-        mask[i, :, max(0, cy - size_y // 2) : cy + size_y // 2, max(0, cx - size_x // 2) : cx + size_x // 2] = 0
+        top, left = cy - size_y // 2, cx - size_x // 2
+        mask[i, :, max(0, top) : max(0, top + size_y), max(0, left) : max(0, left + size_x)] = 0
     return x * mask
 
 

@@ -143,11 +143,13 @@ def begin(
     owner: str,
     classes: Sequence[str] = (),
     place: Place | None = None,
+    language: str = "en",
 ) -> str:
     """Queue a job on pictures that ``training.intake`` has prepared and somebody has chosen; returns its id.
 
     Args:
         classes: of each picture, as ``training.labels`` writes them; a generator has no use for them.
+        language: of the title of a job that is given none.
 
     Raises:
         RunError, HubError: as :func:`start`; also for a classifier that is to train elsewhere.
@@ -174,7 +176,7 @@ def begin(
         recipe = bases.fine_tuning(base, home / "pictures", wanted["steps"] or bases.DEFAULT_STEPS, wanted["mirror"])
         facts = bases.trained_before(base)
         names = [f"{number:04d}.jpg" for number in range(1, len(copies) + 1)]
-        subject = bases.entry(base).title
+        subject = bases.entry(base).titled(language)
     folder = runs_folder() / f"{records.MAKING}{job}"
     try:
         for copy, name in zip(copies, names, strict=True):

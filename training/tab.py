@@ -132,7 +132,7 @@ def begin(
         copies, classes = basket.kept_classes(owner, left_out or [])
     else:
         copies = basket.kept(owner, left_out or [])
-    run = jobs.begin(base, copies, chosen_settings(base, steps, name), owner, classes, place)
+    run = jobs.begin(base, copies, chosen_settings(base, steps, name), owner, classes, place, language)
     basket.empty(owner)
     return "", *choose.present(owner, kind, language), *view(owner, run, 0, shown, language)
 

@@ -137,6 +137,15 @@ def test_a_known_error_is_kept_in_both_languages(studio: Path, pictures: list[Pa
     assert jobs.status(job, "id-ID").reason == reason["id"] != jobs.status(job).reason
 
 
+def test_a_run_without_a_name_has_its_bases_in_the_language_of_who_began_it(studio: Path, pictures: list[Path], idle):
+    make_base(studio.parent / "checkpoints" / "faces", recipe="anime-best", title="Anime faces")
+    titles = {
+        jobs.status(jobs.begin("faces", pictures, None, owner, language=language)).title.split(",")[0]
+        for owner, language in (("ayu", "id"), ("ben", "en"))
+    }
+    assert titles == {"Wajah anime", "Anime faces"}
+
+
 def test_one_trains_and_the_others_keep_their_order(studio: Path, pictures: list[Path], idle):
     names = [jobs.start("tiny", pictures, owner="ayu") for _ in range(4)]
     assert [state(name) for name in names] == ["running", "waiting", "waiting", "waiting"]
