@@ -20,11 +20,20 @@ DATA = {
     "cifar10": "CIFAR-10 (JPEG): the 50,000 training pictures of 32×32 pixels, as JPEG files, since no lossless copy "
     "was at hand.",
     "anime-faces": "20,000 anime faces of 64×64 pixels, collected from the web; no licence is stated for them.",
-    "batik-gan": "Photographs of batik cloth merged from four public collections, near-duplicates removed; no licence "
-    "is stated for the pictures. They are as found: mostly flat cloth, with some shop photos, borders and stamps.",
+    "batik-gan": "Photographs of batik cloth merged from four public collections; no licence is stated for the "
+    "pictures. They are as found: mostly flat cloth, with some shop photos, borders and stamps, and near-duplicates, "
+    "which cross-validation keeps together.",
     "batik-motifs": "The public 20-motif batik collection (798 pictures); no licence is stated for the pictures. "
     "Labels overlap: Keraton, Sogan, Sidoluhur and Sidomukti share cloths.",
 }
+CURATED = (
+    "Photographs of batik cloth merged from four public collections, without near-duplicates, borders, strips and "
+    "empty pictures (`training/manifests`); no licence is stated for the pictures."
+)
+SOME_MOTIFS = (
+    "These classes alone of the public 20-motif batik collection, some forty pictures of each; no licence is stated "
+    "for the pictures."
+)
 CONFUSION, MISTAKES = "confusion.csv", 10
 FREE = ("mnist", "cifar10")
 LIMITS = {
@@ -40,7 +49,11 @@ LIMITS = {
     "": "It serves to measure other models.",
 }
 # A classifier's, by whether it can turn pictures away.
-REFUSES = "It says when a picture does not look like batik to it, and when it is unsure; neither is certain."
+REFUSES = (
+    "It says when a picture does not look like batik to it, which is not certain; otherwise it answers however low "
+)
+REFUSES += "the probability."
+DOUBTS = "It says when a picture does not look like batik to it, and when it is unsure; neither is certain."
 ANSWERS = "It answers with one of them whatever it is shown: a low probability means that it does not know."
 FIGURES = {
     "fid": "FID (lower is better)",
@@ -103,7 +116,7 @@ def card(folder: Path) -> str:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         metrics = {}
-    source = str(config.get("source", "")).split(":")[0].split("/")[0]
+    source = family(config)
     generator = config["kind"] == "generator"
     data = ModelCardData(
         license="apache-2.0" if source in FREE else "other",
@@ -115,7 +128,7 @@ def card(folder: Path) -> str:
         f"---\n{data.to_yaml()}\n---",
         f"# {config.get('title', folder.name)}",
         introduction(folder, config),
-        f"## Data\n\n{DATA.get(source, 'Pictures that its owner chose.')}",
+        f"## Data\n\n{learned_from(config)}",
     ]
     if metrics:
         parts.append("## Figures\n\n" + table(metrics))
@@ -123,10 +136,25 @@ def card(folder: Path) -> str:
         parts.append("## What it confuses\n\n" + confused(folder / CONFUSION))
     limits = LIMITS.get(config["network"]) or LIMITS.get(str(config.get("report", "")), LIMITS[""])
     if config.get("report") == "R3":
-        limits += " " + (REFUSES if (folder / REJECTION).is_file() else ANSWERS)
+        doubts = DOUBTS if config.get("unsure_below") else REFUSES
+        limits += " " + (doubts if (folder / REJECTION).is_file() else ANSWERS)
     parts.append("## Limits\n\n" + limits)
     parts.append("## Licence\n\n" + licence(source, generator))
     return "\n\n".join(parts) + "\n"
+
+
+def family(config: dict[str, Any]) -> str:
+    """The set that a source is of: ``batik-gan`` of ``batik-gan/batik-parang``."""
+    return str(config.get("source", "")).split(":")[0].split("/")[0]
+
+
+def learned_from(config: dict[str, Any]) -> str:
+    """What the training pictures are."""
+    if family(config) == "batik-gan" and config["kind"] == "generator":
+        return CURATED
+    if str(config.get("source", "")).startswith("batik-motifs:"):
+        return SOME_MOTIFS
+    return DATA.get(family(config), "Pictures that its owner chose.")
 
 
 def introduction(folder: Path, config: dict[str, Any]) -> str:
@@ -136,6 +164,8 @@ def introduction(folder: Path, config: dict[str, Any]) -> str:
         lines.append(config["about"])
     if config.get("start") == folder.name:
         lines.append("Training went on from an earlier state of this model.")
+    elif config.get("start") == "imagenet":
+        lines.append("Its frozen part has ImageNet's weights.")
     elif config.get("start"):
         lines.append(f"Training began from `{config['start']}`.")
     if config.get("latents"):

@@ -110,7 +110,7 @@ def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, A
         figures["motif_agreement"] = motif_agreement(model, source, samples)
         whole = spread(open_source(f"{source.removesuffix('!all')}!all", size, channels), samples)
         figures |= {"fid_uncurated": fid(fake, reference_features(whole, size)), "real_uncurated": len(whole)}
-    return {**figures, "reference": reals.description, **history_end(folder), "parameters": model.parameters}
+    return {**figures, "reference": reals.description, **effort(folder, config), "parameters": model.parameters}
 
 
 def reference(learnt: PictureSet, source: str, resolution: int, channels: int) -> PictureSet:
@@ -164,7 +164,13 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
             write_config(folder, {**config, **settings})
     figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
     write_confusion(folder / CONFUSION, confusion(found.labels, found.probabilities), model.classes)
-    return {**figures, **history_end(folder), "parameters": model.parameters}
+    return {**figures, **effort(folder, config), "parameters": model.parameters}
+
+
+def effort(folder: Path, config: dict[str, Any]) -> dict[str, float]:
+    """``steps`` and ``minutes`` of a checkpoint's training. Curves may end a few steps before the one that was kept."""
+    end = history_end(folder)
+    return {**end, "steps": config.get("step", end["steps"])} if end else {}
 
 
 def recipe_of(config: dict[str, Any]) -> ClassifierRecipe:

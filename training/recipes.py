@@ -191,7 +191,7 @@ def batik(name: str, source: str, flip: bool, steps: int, start: str = "") -> Ga
         lowest_steps=steps * 6 // 10,
         about="A lean FastGAN generator with styles against a projected discriminator and one of patches, a maximum "
         "mean discrepancy against collapse, a coverage loss that leaves no cloth out and a pull to the cloths' mean "
-        "and covariance, at 64² and 128² first.",
+        "and covariance; from nothing at 64² and 128² first.",
     )
 
 

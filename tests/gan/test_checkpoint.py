@@ -14,7 +14,7 @@ from torch import nn
 
 from gan import CantingError, catalog
 from gan.card import card, confused
-from gan.checkpoint import LARGEST_IN_HALF, load_folder, load_weights, save, save_weights
+from gan.checkpoint import LARGEST_IN_HALF, REJECTION, load_folder, load_weights, save, save_weights
 from gan.errors import CheckpointError
 from gan.nets.dense import DenseGenerator
 
@@ -184,6 +184,21 @@ def test_the_card_shows_figures_data_and_limits(folder: Path) -> None:
     assert text.startswith("---\n") and "license: apache-2.0" in text
     for part in ("300.2", "1,000", "python -m training evaluate small", "CIFAR-10 (JPEG)", "## Limits", "## Licence"):
         assert part in text
+
+
+def test_a_card_says_what_a_model_was_taught_and_when_it_doubts(folder: Path) -> None:
+    cloth = {**CONFIG, "report": "R3", "kind": "classifier", "source": "batik-motifs", "start": "imagenet"}
+    (folder / REJECTION).write_bytes(b"")
+
+    def text(**changes: object) -> str:
+        (folder / "config.json").write_text(json.dumps(cloth | changes))
+        return card(folder)
+
+    assert "798 pictures" in text() and "ImageNet's weights" in text() and "however low" in text()
+    assert "when it is unsure" in text(unsure_below=0.5) and "however low" not in text(unsure_below=0.5)
+    assert "These classes alone" in text(source="batik-motifs:batik-bali,batik-celup")
+    assert "near-duplicates, which" in text(source="batik-gan")
+    assert "training/manifests" in text(source="batik-gan/batik-parang", kind="generator")
 
 
 def test_a_card_names_the_most_frequent_mistakes(tmp_path):
