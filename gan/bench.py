@@ -23,7 +23,7 @@ LIMITS = {
     "ten digits": 0.1,
     "one classification, two networks, 12-megapixel JPEG": 0.5,
     "the same with its heat map, as the page shows it": 1.0,
-    "resident memory after using every tab (GB)": 2.0,
+    "resident memory after using Generate, Digits and Classify (GB)": 2.0,
 }
 
 
