@@ -146,8 +146,8 @@ class GanTrainer:
             net.to(self.device, memory_format=torch.channels_last)
         self.ema = Ema(self.generator, recipe.ema)
         self.optimizer_g = torch.optim.Adam(self.generator.parameters(), recipe.rate_g, recipe.betas)
-        trained = [p for p in self.discriminators.parameters() if p.requires_grad]
-        self.optimizer_d = torch.optim.Adam(trained, recipe.rate_d, recipe.betas)
+        self.judging = [p for p in self.discriminators.parameters() if p.requires_grad]
+        self.optimizer_d = torch.optim.Adam(self.judging, recipe.rate_d, recipe.betas)
         self.loss = LOSSES[recipe.loss]
         self.step = 0
         self.seconds = 0.0
@@ -308,7 +308,8 @@ class GanTrainer:
                 whole = loss + self.spread(fakes, totals, scale)
             (whole * scale).backward()
             totals["g_loss"] += loss.item() * scale
-        self.discriminators.requires_grad_(True)
+        for parameter in self.judging:
+            parameter.requires_grad_(True)
         self.apply(self.optimizer_g)
         # Layers that begin to be trained later than the others need an average that begins with them.
         self.ema.update(self.generator, self.step - self.stage)
