@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gan.checkpoint import CONFIG, WEIGHTS, read_config
+from gan.checkpoint import CONFIG, REJECTION, WEIGHTS, read_config
 from gan.errors import CheckpointError
 from gan.settings import checkpoints_folder
 from gan.texts import title_of
@@ -24,6 +24,7 @@ class Entry:
     title: str
     folder: Path
     resolution: int
+    channels: int = 3
     classes: tuple[str, ...] = ()
     recipe: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)  # numbers, and "reference"
@@ -33,10 +34,19 @@ class Entry:
         return title_of(self.recipe, language) if self.title == title_of(self.recipe) else self.title
 
     @property
+    def digits(self) -> bool:
+        """Whether a generator draws the ten digits, small and grey, and so belongs to the Digits tab."""
+        return len(self.classes) == 10 and self.channels == 1 and self.resolution <= 32
+
+    @property
     def samples(self) -> Path | None:
         """The grid of consecutive seeds that ships with a generator."""
         path = self.folder / "samples.png"
         return path if path.is_file() else None
+
+
+# What of a config is shown of a model, or told apart by.
+USUAL = {"kind": str, "title": str, "resolution": int, "channels": int, "classes": list, "recipe": str}
 
 
 def entry(folder: Path) -> Entry:
@@ -44,12 +54,12 @@ def entry(folder: Path) -> Entry:
     config = read_config(folder)
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         metrics = {}
     # As others may have written it: what is shown of a model, and sorted by, has to be what it is taken for.
-    said = {"kind": "", "title": folder.name, "resolution": 0, "classes": [], "recipe": ""}
+    said = {"kind": "", "title": folder.name, "resolution": 0, "channels": 3, "classes": [], "recipe": ""}
     said |= {key: config[key] for key in said if key in config}
-    for key, usual in {"kind": str, "title": str, "resolution": int, "classes": list, "recipe": str}.items():
+    for key, usual in USUAL.items():
         if type(said[key]) is not usual:
             raise CheckpointError("error.checkpoint.config", folder=folder.name, detail=f"{key} is no {usual.__name__}")
     if not all(isinstance(one, str) for one in said["classes"]):
@@ -60,6 +70,7 @@ def entry(folder: Path) -> Entry:
         title=said["title"],
         folder=folder,
         resolution=said["resolution"],
+        channels=said["channels"],
         classes=tuple(said["classes"]),
         recipe=said["recipe"],
         metrics=figures_of(metrics),
@@ -74,7 +85,9 @@ def figures_of(metrics: Any) -> dict[str, Any]:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether something out of a JSON file is a number that can be reckoned with: JSON's whole ones have no end."""
+    # None of what is kept of a model comes near it, and a float still tells it from the next one.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
 
 
 def entries(kind: str | None = None) -> list[Entry]:
@@ -130,23 +143,23 @@ def find(name: str | Path) -> Path:
     raise CheckpointError("error.checkpoint.unknown", name=text, known=", ".join(available()) or "-")
 
 
-_loaded: dict[Path, tuple[float, Any]] = {}
+_loaded: dict[Path, tuple[list[float], Any]] = {}
 _lock = threading.Lock()
 
 
 def load(name: str | Path) -> Any:
     """A :class:`gan.sampling.Generator` or :class:`gan.classify.Classifier`, kept for the next call.
 
-    A folder whose weights have changed since is read again.
+    A folder whose weights or config have changed since is read again.
 
     Raises:
         CheckpointError: when there is no such model or its files do not fit.
     """
     folder = find(name).resolve()
-    weights = folder / WEIGHTS
     # A folder of the Hub's cache is named after its commit.
     label = str(name) if folder.parent.name == "snapshots" else folder.name
-    changed = weights.stat().st_mtime if weights.is_file() else 0.0
+    parts = [folder / name for name in (WEIGHTS, CONFIG, REJECTION)]
+    changed = [path.stat().st_mtime if path.is_file() else 0.0 for path in parts]
     with _lock:
         if folder in _loaded and _loaded[folder][0] == changed:
             return _loaded[folder][1]

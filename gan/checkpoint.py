@@ -52,7 +52,8 @@ def build_network(config: dict[str, Any]) -> nn.Module:
     family = nets.GENERATORS if config["kind"] == "generator" else nets.CLASSIFIERS
     try:
         return nets.build(family, config["network"], config["arguments"])
-    except (ValueError, TypeError) as error:
+    # Sizes below zero, or above all memory, end in all of these.
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, MemoryError) as error:
         raise CheckpointError("error.checkpoint.network", detail=error) from error
 
 

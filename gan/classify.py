@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
+from gan.catalog import is_number
 from gan.checkpoint import REJECTION
 from gan.device import best_device, inference_context
 from gan.errors import CheckpointError, RequestError
@@ -139,7 +140,7 @@ class Classifier:
         self.classes: list[str] = list(config.get("classes", ()))
         if not 0 < len(self.classes) == config["arguments"].get("classes", len(self.classes)):
             raise CheckpointError("error.checkpoint.config", folder=name, detail="it names other classes than it has")
-        self.input = _input(name, config)
+        self.input = input_of(name, config)
         self.temperature = _number(name, config, "temperature", 1.0)
         self.unsure_below = _number(name, config, "unsure_below", 0.0)
         if not self.temperature > 0:
@@ -240,13 +241,17 @@ class Classifier:
 def _number(name: str, config: dict[str, Any], key: str, default: float) -> float:
     """A number of a config. Raises CheckpointError for anything else."""
     value = config.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise CheckpointError("error.checkpoint.config", folder=name, detail=f"{key} is no number")
     return float(value)
 
 
-def _input(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What a network is to be shown. Raises CheckpointError for anything that no picture can be brought to."""
+def input_of(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """What a network is to be shown, ``input`` of its config: see :class:`Classifier`.
+
+    Raises:
+        CheckpointError: for anything that no picture can be brought to.
+    """
     asked = config.get("input")
     asked = asked if isinstance(asked, dict) else {}
     size, channels, views, close = (asked.get(key, 1) for key in ("size", "channels", "views", "close"))
@@ -254,9 +259,9 @@ def _input(name: str, config: dict[str, Any]) -> dict[str, Any]:
     fits = (
         all(type(number) is int for number in (size, channels, views))
         and (8 <= size <= LARGEST_INPUT and channels in (1, 3) and 1 <= views <= MOST_VIEWS)
-        and (type(close) in (int, float) and 0 < close <= 1)
+        and (is_number(close) and 0 < close <= 1)
         and all(isinstance(scale, list) and len(scale) == channels for scale in scales)
-        and all(type(number) in (int, float) and math.isfinite(number) for scale in scales for number in scale)
+        and all(is_number(number) for scale in scales for number in scale)
         and all(scales[1])
     )
     if not fits:

@@ -165,7 +165,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 def metadata(**facts: object) -> dict[str, str]:
     """What a generated PNG says about itself: what made it (``model``, ``seed``, ``truncation``, …), and Canting's
     version."""
-    told = {key: str(value).removesuffix(".0") for key, value in facts.items()}
+    # Of a number 1.0 the page says 1; a name may well end in ".0".
+    told = {k: str(value).removesuffix(".0" if isinstance(value, float) else "") for k, value in facts.items()}
     return told | {"software": "Canting", "version": VERSION}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gan.errors import RunError
+from gan.classify import input_of
+from gan.errors import CheckpointError, RunError
 from training.data.pictures import PictureSet
 from training.diffaug import POLICIES
 from training.losses import LOSSES, SMOOTHED
@@ -37,9 +38,26 @@ def check_values(recipe: GanRecipe) -> None:
 def check_classifier(recipe: ClassifierRecipe) -> None:
     """As :func:`check_values`."""
     check_choices(("precision", recipe.precision, PRECISIONS), ("solver", recipe.solver, SOLVERS))
-    check_least(recipe, 1, *COUNTS, "views", "resolution")
+    check_least(recipe, 1, *COUNTS)
+    check_least(recipe, 2, "folds")
     check_least(recipe, 0, "passes", "rate", "decay", "train_views")
-    check_shares(recipe, "smoothing", "close")
+    check_shares(recipe, "smoothing")
+    try:
+        input_of(recipe.name, {"input": shown_to(recipe)})
+    except CheckpointError as error:
+        raise RunError("error.run.input", **shown_to(recipe)) from error
+
+
+def shown_to(recipe: ClassifierRecipe) -> dict[str, Any]:
+    """What the recipe's network is shown, as its checkpoint's config says it."""
+    return {
+        "size": recipe.resolution,
+        "channels": recipe.channels,
+        "mean": list(recipe.mean),
+        "std": list(recipe.std),
+        "views": recipe.views,
+        "close": recipe.close,
+    }
 
 
 def check_choices(*choices: tuple[str, Any, Collection[str]]) -> None:

@@ -142,7 +142,7 @@ class ClassifierTrainer:
         self.recipe, self.run = recipe, run
         facts = run.read()
         self.data = data or open_for(recipe)
-        self.chosen: list[int] = facts.get("chosen") or list(range(len(self.data)))
+        self.chosen: list[int] = facts.get("chosen", list(range(len(self.data))))
         self.held: list[int] = facts.get("held") or []
         # Not Accelerator().device: the first Accelerator of a process fixes its precision.
         mixed = precision(recipe.precision, PartialState().device)

@@ -174,13 +174,20 @@ def effort(folder: Path, config: dict[str, Any]) -> dict[str, float]:
 
 
 def recipe_of(config: dict[str, Any]) -> ClassifierRecipe:
-    """The recipe that a classifier was trained by. Raises RunError for one that this version does not know."""
+    """The recipe that a classifier was trained by.
+
+    Raises:
+        RunError: for one that this version does not know, or that has fields it does not know.
+    """
     shipped = RECIPES.get(config.get("recipe", ""))
     if not isinstance(shipped, ClassifierRecipe):
         raise RunError("error.run.recipe", name=config.get("recipe", ""), known=", ".join(classifier_recipes()))
     told = {"steps": config.get("step"), "source": config.get("source"), "start": config.get("start")}
     told = {key: value for key, value in told.items() if value is not None}
-    return from_json(ClassifierRecipe, {**asdict(shipped), **told, **config.get("changed", {})})
+    try:
+        return from_json(ClassifierRecipe, {**asdict(shipped), **told, **config.get("changed", {})})
+    except TypeError as error:
+        raise RunError("error.run.newer", name=shipped.name, detail=error) from error
 
 
 def classifier_recipes() -> list[str]:

@@ -110,14 +110,16 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
     Raises:
         RunError: when nothing has been saved yet.
     """
+    from training.checks import shown_to
     from training.classifier import open_for
     from training.start import from_json
 
     state = run.load_state()
     if state is None:
         raise RunError("error.run.snapshot", folder=run.folder, step="-")
+    made = from_json(ClassifierRecipe, recipe)
     # Known without opening every picture anew where the run says so.
-    classes = run.read().get("classes") or open_for(from_json(ClassifierRecipe, recipe)).classes
+    classes = run.read().get("classes") or open_for(made).classes
     config = {
         "kind": "classifier",
         "title": title_of(recipe["name"]),
@@ -129,14 +131,7 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         "resolution": recipe["resolution"],
         "channels": recipe["channels"],
         "classes": classes,
-        "input": {
-            "size": recipe["resolution"],
-            "channels": recipe["channels"],
-            "mean": recipe["mean"],
-            "std": recipe["std"],
-            "views": recipe["views"],
-            "close": recipe["close"],
-        },
+        "input": shown_to(made),
         "step": state["step"],
         "source": recipe["source"],
         "start": recipe["start"],

@@ -87,8 +87,8 @@ def confusions(checkpoint: Path) -> list[list[int]]:
 
 
 def percent(share: float) -> str:
-    """0.4312 as 43 %, with a space that does not break."""
-    return f"{100 * share:.0f}\u00a0%"
+    """0.4312 as 43 %, with a space that does not break. What is not all is never shown as 100 %."""
+    return f"{100 if share == 1 else min(99, round(100 * share))}\u00a0%"
 
 
 def lines(status: progress.Status) -> list[dict[str, float]]:

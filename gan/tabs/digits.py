@@ -39,7 +39,7 @@ def model_name() -> str:
     Raises:
         CheckpointError: when there is none.
     """
-    able = [one.name for one in catalog.entries("generator") if len(one.classes) == 10 and one.resolution <= 32]
+    able = [one.name for one in catalog.entries("generator") if one.digits]
     able.sort(key=lambda name: (name != "mnist-cgan", name))
     if not able:
         raise CheckpointError(

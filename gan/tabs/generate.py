@@ -153,7 +153,7 @@ def warm_up() -> None:
 def generators(owner: str = "") -> list[catalog.Entry]:
     """The generators to choose from, the visitor's own last; those that draw digits have a tab of their own."""
     found = catalog.entries("generator")
-    free = [one for one in found if not one.classes] or found
+    free = [one for one in found if not one.digits] or found
     return [*catalog.best_first(free), *own.entries(owner, "generator")]
 
 

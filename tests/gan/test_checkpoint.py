@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -136,6 +137,8 @@ def test_a_missing_file_is_named(folder: Path, file: str) -> None:
         ('{"kind": "generator"}', "no network, arguments"),
         (json.dumps(CONFIG | {"network": "gpt"}), "no network called 'gpt'"),
         (json.dumps(CONFIG | {"arguments": {"layers": 9}}), "does not take these arguments"),
+        (json.dumps(CONFIG | {"arguments": {"latent_size": -1}}), "negative dimension"),
+        (json.dumps(CONFIG | {"arguments": {"latent_size": 2**60}}), "cannot be built|Storage size|memory"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_explained(folder: Path, config: str, sentence: str) -> None:
@@ -161,7 +164,10 @@ def test_the_catalog_lists_sound_folders_and_loads_each_once(folder: Path) -> No
     assert catalog.load("small") is model and catalog.load(folder) is model
     # New weights under the same name are read again.
     save(folder, DenseGenerator(4).state_dict(), CONFIG)
-    assert catalog.load("small") is not model
+    assert (newer := catalog.load("small")) is not model
+    # And a new config: a classifier's temperature stands in it, and whether it is ever unsure.
+    os.utime(folder / "config.json", (1, 1))
+    assert catalog.load("small") is not newer
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "none", "../small", "a/b/c", "/", "small\\..\\x"])

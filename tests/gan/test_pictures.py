@@ -289,6 +289,7 @@ def test_a_generated_picture_tells_how_it_was_made():
     facts = metadata(model="batik-kawung", seed=2**31 - 1, truncation=0.80)
     told = {"model": "batik-kawung", "seed": str(2**31 - 1), "truncation": "0.8"}
     assert facts == told | {"software": "Canting", "version": VERSION}
+    assert metadata(model="batik-v2.0")["model"] == "batik-v2.0"
     assert metadata(truncation=1.0)["truncation"] == "1" and float(metadata(truncation=1 / 3)["truncation"]) == 1 / 3
 
 

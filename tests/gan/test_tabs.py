@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 from safetensors import SafetensorError
 
-from gan import settings
+from gan import checkpoint, nets, settings
 from gan.classify import Answer
 from gan.errors import CheckpointError, PictureError, RequestError
 from gan.pictures import read_metadata
@@ -36,7 +36,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three untrained models: pictures of 64 pixels, digits, three motifs."""
     import torch
 
-    from gan import catalog, checkpoint, nets
+    from gan import catalog
 
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
@@ -52,7 +52,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures = {"kind": "generator", "value_range": [-1, 1]}
     save("batik-small", nets.GENERATORS, "fastgan", {"resolution": 64, "width": 4}, resolution=64, **pictures)
     ten = [str(i) for i in range(10)]
-    save("mnist-cgan", nets.GENERATORS, "cgan", {}, resolution=28, classes=ten, kind="generator", value_range=[0, 1])
+    grey = {"channels": 1, "resolution": 28, "value_range": [0, 1]}
+    save("mnist-cgan", nets.GENERATORS, "cgan", {}, classes=ten, kind="generator", **grey)
     motifs = ["batik-bali", "batik-betawi", "batik-celup"]
     seen = {"size": 96, "channels": 3, "mean": [0.5] * 3, "std": [0.5] * 3}
     save("batik-three", nets.CLASSIFIERS, "mobilenet-v2", {"classes": 3}, kind="classifier", classes=motifs, input=seen)
@@ -198,6 +199,22 @@ def test_digits_are_drawn_side_by_side(models):
 def test_anything_but_digits_is_refused(models, text):
     with pytest.raises(RequestError):
         digits.digits(text, 0)
+
+
+def test_pictures_of_ten_classes_are_no_digits(models, tmp_path, monkeypatch):
+    """They are sampled like any others, each seed of its own class."""
+    shutil.copytree(models, tmp_path / "models")
+    shutil.rmtree(tmp_path / "models" / "mnist-cgan")
+    network, arguments = "resnet", {"width": 4, "classes": 10}
+    config = {"kind": "generator", "title": "Ten", "network": network, "arguments": arguments, "resolution": 32}
+    folder = tmp_path / "models" / "a-ten"
+    built = nets.build(nets.GENERATORS, network, arguments).state_dict()
+    checkpoint.save(folder, built, {**config, "channels": 3, "classes": [str(i) for i in range(10)]})
+    monkeypatch.setenv("CANTING_CHECKPOINTS", str(tmp_path / "models"))
+    assert "a-ten" in [one.name for one in generate.generators()]
+    assert len(generate.generate("a-ten", 3, 0, 1.0)) == 3
+    with pytest.raises(CheckpointError, match="mnist-cgan"):
+        digits.digits("2", 0)
 
 
 def test_the_sheet_has_a_row_for_each_digit(models):
@@ -437,6 +454,8 @@ def test_the_oldest_answers_make_room_for_new_ones(models, monkeypatch):
         ("config.json", {"title": 3}),
         ("metrics.json", []),
         ("metrics.json", {"fid": "low", "kid": None}),
+        ("metrics.json", b"[" * 100_000),
+        ("metrics.json", {"steps": 10**400, "fid": float("nan")}),
         ("samples.png", b"no picture"),
         ("samples.png", b"\x89PNG\r\n\x1a\n"),
     ],

@@ -59,6 +59,8 @@ def test_the_folds_train_what_was_trained_not_what_ships_under_its_name():
     config = {"recipe": shipped.name, "step": 7, "source": shipped.source, "start": shipped.start}
     assert module.recipe_of({**config, "changed": changed_from_shipped(as_stored)}) == trained
     assert module.recipe_of(config) == dataclasses.replace(shipped, steps=7)
+    with pytest.raises(RunError, match="newer_field.* Update Canting"):
+        module.recipe_of({**config, "changed": {"newer_field": 1}})
 
 
 def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch):
