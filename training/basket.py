@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from gan.errors import RunError
 from gan.files import atomic
 from gan.settings import runs_folder
-from gan.texts import LANGUAGES
+from gan.texts import LANGUAGES, say
 from training import labels
 from training.intake import LEAST_PICTURES, Taken, TooFew, take_in
 
@@ -131,7 +131,27 @@ def kept_classes(owner: str, left_out: Collection[str]) -> tuple[list[Path], lis
 def empty(owner: str) -> None:
     """Delete all that is in a visitor's basket. Raises RunError when it is in use."""
     with locked(owner) as folder:
-        shutil.rmtree(folder)
+        discard(folder)
+
+
+@contextlib.contextmanager
+def handed_over(owner: str) -> Iterator[None]:
+    """The basket stays as it is while its pictures are made a run's, and is empty afterwards, unless that fails.
+
+    Raises:
+        RunError: at once, while a drop is being looked at: what it adds would be lost.
+    """
+    with locked(owner, patience=1, busy="error.job.looking") as folder:
+        yield
+        # The run has its own copies, and what is left here does it no harm.
+        with contextlib.suppress(OSError):
+            discard(folder)
+
+
+def discard(folder: Path) -> None:
+    """Delete a basket, the list first: pictures without it are cleared up by the next drop."""
+    (folder / "basket.json").unlink(missing_ok=True)
+    shutil.rmtree(folder)
 
 
 def folder_of(owner: str) -> Path:
@@ -140,10 +160,17 @@ def folder_of(owner: str) -> Path:
 
 
 def read(folder: Path) -> list[Item]:
+    """The list as it was written; a copy that a power cut has taken is an unreadable file."""
     try:
-        return [Item(**one) for one in json.loads((folder / "basket.json").read_text(encoding="utf-8"))]
+        items = [Item(**one) for one in json.loads((folder / "basket.json").read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
+    for one in items:
+        copy = folder / "pictures" / one.copy
+        if one.copy and not (copy.is_file() and copy.stat().st_size):
+            one.copy, one.rule, one.like = "", "unreadable", ""
+            one.reason = {code: say("error.picture.empty", code) for code in LANGUAGES}
+    return items
 
 
 def clear_up(folder: Path, items: list[Item]) -> None:
@@ -155,15 +182,16 @@ def clear_up(folder: Path, items: list[Item]) -> None:
 
 
 @contextlib.contextmanager
-def locked(owner: str) -> Iterator[Path]:
-    """The basket's folder, made if needed, while nobody else changes it."""
+def locked(owner: str, patience: float = 60, busy: str = "error.job.busy") -> Iterator[Path]:
+    """The basket's folder, made if needed, while nobody else changes it. Raises RunError ``busy`` after ``patience``
+    seconds of waiting for it."""
     folder = folder_of(owner)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{folder}.lock", timeout=60):
+        with FileLock(f"{folder}.lock", timeout=patience):
             folder.mkdir(exist_ok=True)
             # Its age is that of its last use.
             os.utime(folder)
             yield folder
     except Timeout as error:
-        raise RunError("error.job.busy") from error
+        raise RunError(busy) from error

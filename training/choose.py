@@ -9,6 +9,7 @@ What the audit says depends on what is to be trained: a classifier's pictures ha
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
 import io
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image, ImageOps
 
+from gan.errors import PictureError
 from gan.pictures import SUFFIXES, open_picture
 from gan.tabs.common import HELPER, PRIVATE, guard, t, unchecked
 from gan.texts import say
@@ -199,7 +201,9 @@ def sheet(pictures: list[Path]) -> str:
     rules = []
     for index, path in enumerate(pictures):
         row, column = divmod(index, COLUMNS)
-        whole.paste(ImageOps.fit(open_picture(path, side=CELL[1]), CELL), (column * CELL[0], row * CELL[1]))
+        # One that cannot be read any more leaves its place dark: the others must stay in reach.
+        with contextlib.suppress(PictureError):
+            whole.paste(ImageOps.fit(open_picture(path, side=CELL[1]), CELL), (column * CELL[0], row * CELL[1]))
         x, y = 100 * column / (COLUMNS - 1), 100 * row / max(1, rows - 1)
         rules.append(f"#train-leave label:nth-of-type({index + 1})::before{{background-position:{x:.3f}% {y:.3f}%}}")
     buffer = io.BytesIO()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ MAX_FILE_BYTES = 60_000_000
 SHORT_SIDE = 1024
 # JPEG knows none above 65,535 pixels, and Pillow writes none above 65,500.
 LONG_SIDE = 65_500
+# A picture of 60 megapixels may take a gigabyte while it is decoded: so many at once, over all visitors and zips.
+_decoding = threading.BoundedSemaphore(min(4, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,12 @@ def take(entry: Entry, label: str, copy: Path) -> Taken:
         contents = entry.read()
         if isinstance(contents, Path) and contents.stat().st_size > MAX_FILE_BYTES:
             raise PictureError("error.upload.bytes", most=MAX_FILE_BYTES // 1_000_000)
-        # Half of it, as large JPEGs are decoded at no less than twice the side given.
-        picture = open_picture(contents, side=SHORT_SIDE // 2)
+        with _decoding:
+            # Half of it, as large JPEGs are decoded at no less than twice the side given.
+            picture = reduce(open_picture(contents, side=SHORT_SIDE // 2))
     except PictureError as error:
         return Taken(entry.name.name, label, error=error)
-    reduce(picture).save(copy, "JPEG", quality=95, subsampling=0)
+    picture.save(copy, "JPEG", quality=95, subsampling=0)
     return Taken(entry.name.name, label, copy)
 
 

@@ -273,7 +273,7 @@ def resume(job: str, token: str | None = None) -> None:
     advance()
 
 
-def repeat(job: str, base: str, settings: dict[str, Any], place: Place | None = None) -> str:
+def repeat(job: str, base: str, settings: dict[str, Any], place: Place | None = None, language: str = "en") -> str:
     """Queue a new job on the same pictures with another base, other settings or elsewhere; returns its id.
 
     Raises:
@@ -286,7 +286,8 @@ def repeat(job: str, base: str, settings: dict[str, Any], place: Place | None = 
     copies = sorted(pictures.rglob("*.jpg"), key=lambda copy: copy.name)
     # A generator's pictures lie in no class.
     classes = ["" if copy.parent == pictures else copy.parent.name for copy in copies]
-    return begin(base, copies, {**record.get("settings", {}), **settings}, record["owner"], classes, place)
+    settings = {**record.get("settings", {}), **settings}
+    return begin(base, copies, settings, record["owner"], classes, place, language)
 
 
 def rename(job: str, title: str) -> None:
@@ -345,13 +346,13 @@ def mark_published(job: str) -> None:
 
 def status(job: str, language: str = "en") -> progress.Status:
     """How a job stands. Raises RunError when there is no such job."""
-    advance()
+    try_to_advance()
     return progress.describe(records.read(job), language)
 
 
 def list_jobs(owner: str | None = None, language: str = "en") -> list[progress.Status]:
     """The jobs of ``owner``, newest first; all there are for None."""
-    advance()
+    try_to_advance()
     mine = [record for record in records.every() if owner is None or record["owner"] == owner]
     mine.sort(key=lambda record: record["created"], reverse=True)
     return [progress.describe(record, language) for record in mine]
@@ -389,7 +390,20 @@ def advance(without_token: bool = True) -> None:
             waiting = [record for record in waiting if "push" not in record or token_of(record)]
         for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, slots - busy)]:
             record["process"] = spawn(record["id"])
-            records.write(record)
+            try:
+                records.write(record)
+            except OSError:
+                # Nobody would know of it, and the next look would start another.
+                if process := processes.process_of(record):
+                    process.kill()
+                raise
+
+
+def try_to_advance() -> None:
+    """:func:`advance`, where a full disk or a busy lock must not keep anyone from seeing, or deleting, their runs:
+    :func:`watch` goes on trying."""
+    with contextlib.suppress(CantingError, OSError):
+        advance()
 
 
 def watch(seconds: float = 5) -> None:

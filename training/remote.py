@@ -36,7 +36,7 @@ from gan.hub_client import REFUSALS, clean, talking, unanswered, waiting
 from gan.settings import ROOT
 from training import progress, records
 from training.promote import promote
-from training.pushing import RESULTS, repository_of
+from training.pushing import RESULTS, STATE, repository_of
 from training.runs import Run
 
 if TYPE_CHECKING:
@@ -114,10 +114,15 @@ def oversee(folder: Path, token: str, told: threading.Event) -> str:
 
 
 def send(folder: Path, token: str, told: threading.Event) -> None:
-    """Put all that the run needs into its repository, and start a job that carries it on."""
+    """Put all that the run needs into its repository, and start a job that carries it on.
+
+    Raises:
+        RunError: for a run that has learned something, when the state that it would go on from is not there any more.
+    """
     job = folder.name
     remote = records.read(job)["remote"]
     repository = repository_of(job, token)
+    check_there(folder, remote.get("repository", repository), repository, token)
     print(f"Sending code and pictures to {repository}.", flush=True)
     made = hub_commit.publish(
         repository,
@@ -137,6 +142,17 @@ def send(folder: Path, token: str, told: threading.Event) -> None:
         info = start(api, job, repository, made.commit, remote, token)
     note(job, job=info.id)
     print(f"Started {info.url}", flush=True)
+
+
+def check_there(folder: Path, known: str, repository: str, token: str) -> None:
+    """Raises RunError where a run would begin anew, and what it has brought home be replaced: with its repository
+    deleted, or in another account's name than the one that ``known`` is in."""
+    if not Run(folder).snapshots():
+        return
+    with talking(repository, token) as api:
+        found = hub_commit.look(api, repository, "model")
+    if found is None or STATE not in found.files:
+        raise RunError("error.remote.gone", repository=known)
 
 
 def start(api: HfApi, job: str, repository: str, commit: str, remote: dict[str, str], token: str) -> JobInfo:
@@ -290,7 +306,8 @@ def fetch(folder: Path, repository: str, token: str, known: str = "") -> str:
             target = folder / path.removeprefix("run/")
             if path.endswith(".jsonl") or not (target.is_file() and remote.holds(path, target)):
                 bring(api, repository, remote, path, folder)
-    for kind in ("samples", "snapshots"):
+    # Of a repository without any results nothing says that those here are of the past.
+    for kind in ("samples", "snapshots") if wanted else ():
         for file in (folder / kind).glob("[!.]*"):
             if f"run/{kind}/{file.name}" not in wanted:
                 file.unlink()

@@ -6,6 +6,7 @@ A run that trains, here or elsewhere, waits or has been published is never touch
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from pathlib import Path
@@ -84,18 +85,21 @@ def remove(job: str) -> None:
 
 
 def age(folder: Path) -> float:
-    """Seconds since anything directly in ``folder`` last changed, by the clock as it was when this process began."""
+    """Seconds since anything directly in ``folder`` last changed, by the clock as it was when this process began, or as
+    it is where it has been set back."""
     newest = 0.0
     for path in (folder, *folder.glob("*")):
         with contextlib.suppress(OSError):
             newest = max(newest, path.stat().st_mtime)
-    return time.monotonic() + AHEAD - newest
+    return min(time.time(), time.monotonic() + AHEAD) - newest
 
 
 def size(folder: Path) -> int:
     """Bytes of all files under ``folder``."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    # A worker may remove what is being counted: then it does not count.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(place) / name).stat().st_size
     return total

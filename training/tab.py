@@ -128,12 +128,12 @@ def begin(
     jobs.check_allowed()
     place = where.chosen(flavor, timeout, push, token, request)
     kind, classes = bases.entry(base).kind, []
-    if kind == "classifier":
-        copies, classes = basket.kept_classes(owner, left_out or [])
-    else:
-        copies = basket.kept(owner, left_out or [])
-    run = jobs.begin(base, copies, chosen_settings(base, steps, name), owner, classes, place, language)
-    basket.empty(owner)
+    with basket.handed_over(owner):
+        if kind == "classifier":
+            copies, classes = basket.kept_classes(owner, left_out or [])
+        else:
+            copies = basket.kept(owner, left_out or [])
+        run = jobs.begin(base, copies, chosen_settings(base, steps, name), owner, classes, place, language)
     return "", *choose.present(owner, kind, language), *view(owner, run, 0, shown, language)
 
 
@@ -149,9 +149,11 @@ def halt(owner: str, run: str | None, at: int, shown: list, language: str = "en"
 
 
 def go_on(
-    owner: str, run: str | None, at: int, shown: list, token: gr.OAuthToken | None, language: str = "en"
-) -> tuple:
-    """Resume was pressed."""
+    owner: str, run: str | None, at: int, shown: list, token: gr.OAuthToken | None, language: str = "en",
+    request: gr.Request | None = None,
+) -> tuple:  # fmt: skip
+    """Resume was pressed. Raises HubError for a run that needs a token which whoever asks may not use."""
+    where.check(records.read(own(owner, run)), request)
     jobs.resume(own(owner, run), where.given(token))
     return view(owner, run, at, shown, language)
 
@@ -168,7 +170,7 @@ def repeat(
 ) -> tuple:  # fmt: skip
     """The run on view is to be trained anew, on its pictures, with the settings chosen for a new one."""
     place = where.chosen(flavor, timeout, push, token, request)
-    again = jobs.repeat(own(owner, run), base, chosen_settings(base, steps, name), place)
+    again = jobs.repeat(own(owner, run), base, chosen_settings(base, steps, name), place, language)
     return view(owner, again, 0, shown, language)
 
 

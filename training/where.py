@@ -39,6 +39,12 @@ def chosen(
     return Place(str(flavor or ""), str(timeout or "").strip() or DEFAULT_TIMEOUT, bool(push), given(token))
 
 
+def check(record: dict[str, Any], request: gr.Request | None = None) -> None:
+    """Raises HubError for a run that needs a token, where whoever asks may not use this machine's."""
+    if ("remote" in record or "push" in record) and not allowed(request):
+        raise HubError("error.remote.off")
+
+
 def given(token: gr.OAuthToken | None) -> str | None:
     """The visitor's own token on a Space; None at home, where this machine's own counts."""
     return token.token if token and on_space() else None

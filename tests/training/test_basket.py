@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gan.errors import DataError
+from gan.errors import DataError, RunError
 from gan.pictures import open_picture
 from tests.training.conftest import beside, make_cloths, make_pictures
-from training import basket, choose
+from training import audit, basket, choose, jobs, tab
 from training.intake import TooFew
 
-pytestmark = pytest.mark.usefixtures("studio")
+pytestmark = pytest.mark.usefixtures("studio", "end_jobs")
 
 
 @pytest.fixture
@@ -96,6 +98,46 @@ def test_a_refused_drop_changes_nothing(pictures: list[Path], tmp_path: Path):
         with pytest.raises(DataError):
             basket.add("ayu", bad)
         assert files(basket.folder_of("ayu")) == before
+
+
+def test_start_during_a_drop_is_refused_and_loses_nothing(
+    pictures: list[Path], tmp_path: Path, idle, monkeypatch: pytest.MonkeyPatch
+):
+    basket.add("ayu", pictures)
+    more = make_cloths(tmp_path / "more", 20, side=300)[12:]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(folder: Path) -> object:
+        begun.set()
+        go_on.wait(30)
+        return looked_through(folder)
+
+    looked_through = audit.audit
+    monkeypatch.setattr(audit, "audit", slowly)
+    drop = threading.Thread(target=basket.add, args=("ayu", more))
+    drop.start()
+    assert begun.wait(30)
+    start = partial(tab.begin, "tiny", [], 100, "", "", "", False, "ayu", [None, [], 0], None)
+    with pytest.raises(RunError, match="still being looked at"):
+        start()
+    assert jobs.list_jobs("ayu") == []
+    go_on.set()
+    drop.join()
+    assert len(basket.content("ayu")) == 20
+    start()
+    assert [one.pictures for one in jobs.list_jobs("ayu")] == [20] and basket.content("ayu") == []
+
+
+def test_what_a_power_cut_took_is_named_and_the_rest_stays_in_reach(pictures: list[Path]):
+    items = basket.add("ayu", pictures)
+    folder = basket.folder_of("ayu") / "pictures"
+    (folder / items[0].copy).write_bytes(b"")
+    (folder / items[1].copy).unlink()
+    (folder / items[2].copy).write_bytes(b"\xff\xd8\xff torn")
+    _, said, boxes, *_ = choose.present("ayu")
+    assert len(boxes["choices"]) == 10 and said.count("This file is empty") == 2
+    again = basket.add("ayu", pictures[:2])
+    assert [one.rule for one in again].count("unreadable") == 3 and len(basket.kept("ayu", [items[2].copy])) == 11
 
 
 def test_a_killed_drop_leaves_the_basket_as_it_was(pictures: list[Path], tmp_path: Path):

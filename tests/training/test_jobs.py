@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -144,6 +145,8 @@ def test_a_run_without_a_name_has_its_bases_in_the_language_of_who_began_it(stud
         for owner, language in (("ayu", "id"), ("ben", "en"))
     }
     assert titles == {"Wajah anime", "Anime faces"}
+    again = jobs.repeat(jobs.list_jobs("ben")[0].id, "faces", {}, language="id")
+    assert jobs.status(again).title.startswith("Wajah anime,")
 
 
 def test_one_trains_and_the_others_keep_their_order(studio: Path, pictures: list[Path], idle):
@@ -451,6 +454,25 @@ def test_a_full_disk_is_said_and_the_saved_state_stays(
     now = jobs.status(job, "id")
     assert now.state == "failed" and now.reason == say("error.disk.full", "id")
     assert not state_file.exists() and not list(state_file.parent.glob(".state*"))
+
+
+def test_a_full_disk_keeps_nobody_from_their_runs_and_starts_no_process_twice(
+    studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = (jobs.start("tiny", pictures, owner=owner) for owner in ("ayu", "ben"))
+    idle[0].kill()
+    idle[0].wait()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write", full)
+        assert [one.id for one in jobs.list_jobs("ayu")] == [first] and state(second) == "waiting"
+    assert len(idle) == 3 and all(one.wait(10) is not None for one in idle)
+    # There is room again.
+    jobs.advance()
+    assert (state(first), state(second)) == ("failed", "running")
 
 
 def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], idle):

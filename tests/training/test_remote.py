@@ -165,6 +165,45 @@ def test_stop_cancels_the_job_and_keeps_what_it_had_learned(hub: HubServer, stud
     assert sent["run/state.safetensors"] == b"a state" and "run/snapshots/step-000007.safetensors" in sent
 
 
+@pytest.mark.parametrize("gone", ["repository", "state", "account"])
+def test_what_was_learned_is_not_begun_anew(here: HubServer, pictures: list[Path], monkeypatch, gone: str) -> None:
+    """Without the state that it would go on from, a job would replace what is here by its own beginning."""
+    here.instead = "sleep 1"
+    job = jobs.start("tiny", pictures, {"steps": 5000}, "ayu", PLACE)
+    begin = remote.start
+
+    def start(*words: object) -> object:
+        deliver(here, 3000)
+        return begin(*words)
+
+    monkeypatch.setattr(remote, "start", start)
+    assert oversee(job) == "stopped"
+    folder, count = records.folder_of(job), len(here.jobs)
+    before = {path: path.read_bytes() for path in (folder / "checkpoint").iterdir()}
+    (repository,) = here.repositories.values()
+    if gone == "repository":
+        here.repositories.clear()
+    elif gone == "state":
+        repository.add("cleared", {path: body for path, body in repository.files.items() if "state" not in path})
+    with pytest.raises(RunError, match="ratna/canting-run-.* begin a new run with the same pictures"):
+        oversee(job, token=OTHER if gone == "account" else TOKEN)
+    assert len(here.jobs) == count and [path.stem for path in Run(folder).snapshots()] == ["step-003000"]
+    assert {path: path.read_bytes() for path in (folder / "checkpoint").iterdir()} == before
+
+
+def test_an_empty_repository_takes_nothing_away(here: HubServer, pictures: list[Path]) -> None:
+    here.instead = "sleep 1"
+    job = jobs.start("tiny", pictures, {"steps": 5}, "ayu", PLACE)
+    oversee(job)
+    deliver(here, 5)
+    folder, name = records.folder_of(job), records.read(job)["remote"]["repository"]
+    (repository,) = here.repositories.values()
+    for _ in range(2):
+        remote.fetch(folder, name, TOKEN)
+        assert [path.stem for path in Run(folder).snapshots()] == ["step-000005"]
+        repository.add("emptied", {path: it for path, it in repository.files.items() if not path.startswith("run/")})
+
+
 @pytest.mark.timeout(300)
 def test_a_worker_that_was_killed_finds_its_job_again(
     hub: HubServer, studio: Path, pictures: list[Path], tmp_path: Path

@@ -88,6 +88,16 @@ def test_a_clock_that_jumps_ahead_makes_nothing_old(studio: Path, make, monkeypa
     assert left(studio) == {fresh}
 
 
+def test_a_clock_set_back_makes_nothing_old(studio: Path, make, monkeypatch: pytest.MonkeyPatch):
+    """It was ten days ahead when the app began, and has been put right since."""
+    monkeypatch.setenv("CANTING_KEEP_DAYS", "7")
+    monkeypatch.setattr(retention, "AHEAD", retention.AHEAD + 10 * DAY)
+    monkeypatch.setattr(retention, "_last_sweep", 0.0)
+    fresh, _ = make(days=0), make(days=8)
+    retention.sweep()
+    assert left(studio) == {fresh}
+
+
 def test_the_oldest_make_room(studio: Path, make, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CANTING_MOST_RUNS", "3")
     published, newer, others = make(days=9, published=True), make(days=4), make("budi", 20)

@@ -10,7 +10,7 @@ import pytest
 from gan import settings
 from gan.errors import HubError
 from tests.training.test_publish import SPACE, Asker
-from training import jobs, progress, tab, watch, where
+from training import jobs, progress, records, tab, watch, where
 
 TOKEN = "hf_whereSecretOfTheTests"
 VISITOR = gr.OAuthToken(TOKEN, "contribute-repos jobs", None)
@@ -71,6 +71,21 @@ def test_who_may_not_publish_may_not_use_this_machines_token(monkeypatch, studio
     # Nor by way of the endpoint that programs use.
     with pytest.raises(jobs.RunError, match="no setting called flavor"):
         tab.start_run("tiny", [], {"flavor": "t4-small"}, "ayu", Asker("192.168.1.20", {}))
+
+
+def test_nor_resume_what_was_begun_while_they_might(
+    monkeypatch, studio: Path, pictures: list[Path], idle, end_jobs
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    job = jobs.start("tiny", pictures, owner="ayu")
+    with records.changing(job) as record:
+        record |= {"push": {}, "ended": {"how": "stopped"}}
+    shown = [None, [], 0]
+    with pytest.raises(HubError, match="turned off here"):
+        tab.go_on("ayu", job, 0, shown, None, "en", Asker("192.168.1.20", {}))
+    assert jobs.status(job).state == "stopped"
+    tab.go_on("ayu", job, 0, shown, None, "en", Asker("127.0.0.1", {}))
+    assert jobs.status(job).state in ("waiting", "running")
 
 
 def test_what_the_hub_says_is_shown_as_text() -> None:
