@@ -17,16 +17,14 @@ import gradio as gr
 
 from gan.style import CSS, theme
 from gan.tabs import classify, digits, generate, results
-from gan.tabs.common import CACHE_SECONDS, keep_clearing, t
+from gan.tabs.common import CACHE_SECONDS, Page, keep_clearing, t
 
 TRAINING = importlib.util.find_spec("training") and importlib.util.find_spec("training.tab")
 
 
 def build() -> gr.Blocks:
     """The whole page, not yet launched."""
-    with gr.Blocks(
-        title="Canting", analytics_enabled=False, fill_width=True, delete_cache=(600, CACHE_SECONDS)
-    ) as page:
+    with Page(title="Canting", analytics_enabled=False, fill_width=True, delete_cache=(600, CACHE_SECONDS)) as page:
         with gr.Row(elem_id="masthead"):
             gr.Markdown("# Canting")
             gr.Markdown(t("app.tagline"))

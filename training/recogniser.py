@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CONFUSIONS = 3
 
 
-def recognise(owner: str, run: str | None, photo: str | None, language: str = "en") -> str:
+def recognise(owner: str, run: str | None, photo: str | bytes | None, language: str = "en") -> str:
     """What the visitor's classifier says of one photo, as HTML; nothing for no photo.
 
     Raises:
@@ -41,9 +41,9 @@ def recognise(owner: str, run: str | None, photo: str | None, language: str = "e
 
 
 @on_gpu
-def ask(folder: Path, photo: str) -> Answer:
+def ask(folder: Path, photo: str | bytes) -> Answer:
     """What the classifier in a checkpoint folder says of a picture file."""
-    return own.load(folder).classify(Path(photo))
+    return own.load(folder).classify(photo)
 
 
 def report(status: progress.Status, language: str = "en") -> str:

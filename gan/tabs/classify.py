@@ -41,28 +41,28 @@ IN_TURN = {"concurrency_id": "recognising", "concurrency_limit": 1, "trigger_mod
 
 
 @on_gpu
-def ask(model: catalog.Entry, photos: list[str]) -> list[Answer | CantingError]:
-    """What a classifier says of picture files; of one that is no usable picture, why."""
+def ask(model: catalog.Entry, photos: list[str | bytes]) -> list[Answer | CantingError]:
+    """What a classifier says of pictures, given as paths or contents; of one that is no usable picture, why."""
     classifier = loaded(model)
     found = []
     for photo in photos:
         try:
-            found.append(classifier.classify(Path(photo)))
+            found.append(classifier.classify(photo))
         except PictureError as error:
             found.append(error)
     return found
 
 
 @on_gpu
-def explain(model: catalog.Entry, photo: str) -> Explanation:
-    """What a classifier says of a picture file, and where it looked."""
-    return loaded(model).explain(Path(photo))
+def explain(model: catalog.Entry, photo: str | bytes) -> Explanation:
+    """What a classifier says of a picture, and where it looked."""
+    return loaded(model).explain(photo)
 
 
 def classify(
-    photo: str | None, model: str = "batik-best-20", owner: str = "", request: gr.Request | None = None
+    photo: str | bytes | None, model: str = "batik-best-20", owner: str = "", request: gr.Request | None = None
 ) -> dict[str, float]:
-    """Every label of the model with its probability, best first, for the picture file at ``photo``.
+    """Every label of the model with its probability, best first, for the picture at, or in, ``photo``.
 
     ``model`` may also be one that the caller has trained: ``owner`` is the word that it was started under, else it is
     the client's session.
@@ -96,7 +96,7 @@ def doubts(model: catalog.Entry) -> bool:
     return float(read_config(model.folder).get("unsure_below", 0)) > 0
 
 
-def recognise(photo: str | None, model: str, owner: str = "", language: str = "en") -> tuple[str, str, str]:
+def recognise(photo: str | bytes | None, model: str, owner: str = "", language: str = "en") -> tuple[str, str, str]:
     """The answer, where the model looked, and what is known of the motif, each as HTML.
 
     Nothing for no photo, as when a visitor took theirs away.
@@ -111,7 +111,7 @@ def recognise(photo: str | None, model: str, owner: str = "", language: str = "e
     return card(found.answer, language), why(found, language), about(found.answer, language)
 
 
-def side_by_side(photo: str | None, language: str = "en") -> str:
+def side_by_side(photo: str | bytes | None, language: str = "en") -> str:
     """What every classifier says of one photo, as an HTML table; nothing for no photo."""
     if not photo:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import html
@@ -87,9 +88,33 @@ def unchecked(component: gr.components.Component) -> gr.components.Component:
 
 
 def unopened(image: gr.Image) -> gr.Image:
-    """Hand the handler the file's path: Gradio would decode it first, and a broken one ends in a raw exception."""
-    image.preprocess = lambda payload: payload.path if payload else None
+    """Hand the handler the file's path, or the contents of a ``data:`` URL, as programs may send: Gradio would decode
+    it first, and a broken one ends in a raw exception."""
+
+    def given(payload: Any) -> str | bytes | None:
+        if payload and not payload.path and str(payload.url or "").startswith("data:"):
+            return data_of(payload.url)
+        return payload.path if payload else None
+
+    image.preprocess = given
     return image
+
+
+def data_of(url: str) -> bytes:
+    """The contents of a ``data:`` URL in base64; of a torn one its text, which is then refused as no picture."""
+    text = url.partition(",")[2]
+    try:
+        return base64.b64decode(text)
+    except ValueError:
+        return text.encode()
+
+
+class Page(gr.Blocks):
+    """Gradio's page, which fills in what a caller of an endpoint leaves out at the end, as Gradio's own client does."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **more: Any) -> list[Any]:
+        missing = block_fn.inputs[len(inputs) :]
+        return await super().preprocess_data(block_fn, [*inputs, *(one.value for one in missing)], *rest, **more)
 
 
 def whole(value: object) -> object:
