@@ -26,7 +26,7 @@ from gan.errors import RunError
 from gan.files import atomic
 from gan.settings import runs_folder
 from gan.texts import LANGUAGES, say
-from training import labels
+from training import labels, retention
 from training.intake import LEAST_PICTURES, Taken, TooFew, take_in
 
 FOLDER = ".baskets"
@@ -60,8 +60,9 @@ def add(owner: str, pictures: Sequence[Path | str]) -> list[Item]:
 
     Raises:
         DataError: when there are more than 500 in all, or a zip is unsafe; the basket stays as it was.
-        RunError: when the basket is in use.
+        RunError: when the basket is in use, or the disk nearly full.
     """
+    retention.check_disk()
     with locked(owner) as folder:
         items = read(folder)
         clear_up(folder, items)

@@ -25,11 +25,23 @@ _last_sweep = 0.0
 AHEAD = time.time() - time.monotonic()
 
 
+# A run with its state and snapshots takes about half of it.
+LEAST_FREE_BYTES = 10**9
+
+
+def check_disk() -> None:
+    """Raises RunError where the disk of the runs is nearly full: the limits are each visitor's, and visitors many."""
+    folder = next(path for path in (runs_folder(), *runs_folder().parents) if path.is_dir())
+    if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
+        raise RunError("error.disk.low", gigabytes=LEAST_FREE_BYTES // 10**9)
+
+
 def make_room(owner: str) -> None:
     """Delete the owner's oldest runs until one more keeps within the limits.
 
     Raises:
-        RunError: when the runs that may not be deleted are too many already; nothing is deleted then.
+        RunError: when the runs that may not be deleted are too many already, nothing is deleted then; when the disk has
+            no room for another all the same.
     """
     mine = sorted((one for one in records.every() if one["owner"] == owner), key=lambda one: one["created"])
     free = [one for one in mine if may_go(one)]
@@ -45,6 +57,7 @@ def make_room(owner: str) -> None:
         count, room = count - 1, room + sizes.get(gone[-1]["id"], 0)
     for one in gone:
         remove(one["id"])
+    check_disk()
 
 
 def sweep() -> None:

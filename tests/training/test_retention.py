@@ -128,6 +128,17 @@ def test_disk_is_bounded_for_each(studio: Path, make, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("end_jobs", "idle")
+def test_a_disk_that_is_nearly_full_takes_no_more_from_anyone(studio: Path, pictures: list[Path], monkeypatch):
+    """A real one cannot be filled without filling it for everybody: there is never enough left."""
+    basket.add("ayu", pictures)
+    monkeypatch.setattr(retention, "LEAST_FREE_BYTES", 2**62)
+    for ask in (lambda: basket.add("ben", pictures), lambda: jobs.start("tiny", pictures)):
+        with pytest.raises(RunError, match="GB left: free some space"):
+            ask()
+    assert jobs.list_jobs() == [] and len(basket.content("ayu")) == 12 and basket.content("ben") == []
+    assert [path.name for path in studio.glob(".new-*")] == []
+
+
 def test_a_run_that_trains_is_never_deleted(studio: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CANTING_MOST_RUNS", "1")
     job = jobs.start("tiny", pictures, owner="ayu")
