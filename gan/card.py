@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from gan.catalog import entries
-from gan.checkpoint import REJECTION, read_config
+from gan.checkpoint import REJECTION, read_config, without_folders
 from gan.files import atomic
 from gan.results import reported, results
 
@@ -114,8 +114,9 @@ def card(folder: Path) -> str:
     config = read_config(folder)
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         metrics = {}
+    metrics = metrics if isinstance(metrics, dict) else {}
     source = family(config)
     generator = config["kind"] == "generator"
     data = ModelCardData(
@@ -167,7 +168,7 @@ def introduction(folder: Path, config: dict[str, Any]) -> str:
     elif config.get("start") == "imagenet":
         lines.append("Its frozen part has ImageNet's weights.")
     elif config.get("start"):
-        lines.append(f"Training began from `{config['start']}`.")
+        lines.append(f"Training began from `{without_folders(config['start'])}`.")
     if config.get("latents"):
         lines.append(
             f"Its latents count as if they were {config['latents']} times as long as those of the training: that makes "
@@ -266,14 +267,14 @@ def results_table() -> str:
     known = {one.name: one for one in [*(one.entry for one in results()), *entries()]}
     for _, one in sorted(known.items()):
         found = one.metrics
-        if "fid" in found:
+        if found.keys() >= {"fid", "kid", "recall", "generated", "real", "reference"}:
             measured = (
                 f"FID {found['fid']:.1f}, KID {found['kid']:.3f}, recall {found['recall']:.2f} "
                 f"({found['generated']:,} samples against {found['real']:,} {found['reference']})"
             )
             if "digit_accuracy" in found:
                 measured = f"{found['digit_accuracy']:.1%} of digits read as asked; {measured}"
-        elif "accuracy" in found:
+        elif found.keys() >= {"accuracy", "accuracy_low", "accuracy_high", "images"}:
             folds = f"{found['folds']} folds, " if found.get("folds") else ""
             measured = (
                 f"{found['accuracy']:.1%} ({found['accuracy_low']:.1%} to {found['accuracy_high']:.1%}; "

@@ -45,6 +45,7 @@ class Entry:
         return path if path.is_file() else None
 
 
+LARGEST_SIDE = 4096
 # What of a config is shown of a model, or told apart by.
 USUAL = {"kind": str, "title": str, "resolution": int, "channels": int, "classes": list, "recipe": str}
 
@@ -62,6 +63,9 @@ def entry(folder: Path) -> Entry:
     for key, usual in USUAL.items():
         if type(said[key]) is not usual:
             raise CheckpointError("error.checkpoint.config", folder=folder.name, detail=f"{key} is no {usual.__name__}")
+    if not 0 <= said["resolution"] <= LARGEST_SIDE or said["channels"] not in (1, 3):
+        detail = f"{said['resolution']}² × {said['channels']} are no pictures"
+        raise CheckpointError("error.checkpoint.config", folder=folder.name, detail=detail)
     if not all(isinstance(one, str) for one in said["classes"]):
         raise CheckpointError("error.checkpoint.config", folder=folder.name, detail="a class has no name")
     return Entry(

@@ -23,7 +23,22 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONFIG, WEIGHTS, DISCRIMINATOR = "config.json", "model.safetensors", "discriminator.safetensors"
-REJECTION = "rejection.safetensors"
+REJECTION, CARD = "rejection.safetensors", "README.md"
+# What a model consists of; nothing else in a folder is published, nothing else in a repository is fetched.
+MODEL_FILES = (
+    CONFIG,
+    WEIGHTS,
+    DISCRIMINATOR,
+    REJECTION,
+    "metrics.json",
+    "history.csv",
+    "confusion.csv",
+    "samples.png",
+    "timeline.png",
+    CARD,
+)
+# What arguments that no network has end in, sizes below zero or above all memory among them.
+UNBUILT = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, MemoryError)
 REQUIRED_KEYS = ("kind", "network", "arguments")
 # What is stored as integers of eight bits has a scale for each row beside it: tensors with more weights than this, and
 # of recipes as written and of what only training begins with any weights of more than a few.
@@ -45,6 +60,12 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     return config
 
 
+def without_folders(value: Any) -> Any:
+    """A value of a config as others may see it: of a path on this machine only the last name stays."""
+    path = isinstance(value, str) and (Path(value).is_absolute() or value.startswith((".", "~")))
+    return Path(value).name if path else value
+
+
 def build_network(config: dict[str, Any]) -> nn.Module:
     """The network that ``config`` describes, untrained. Raises CheckpointError where there is no such network."""
     from gan import nets
@@ -52,8 +73,7 @@ def build_network(config: dict[str, Any]) -> nn.Module:
     family = nets.GENERATORS if config["kind"] == "generator" else nets.CLASSIFIERS
     try:
         return nets.build(family, config["network"], config["arguments"])
-    # Sizes below zero, or above all memory, end in all of these.
-    except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, MemoryError) as error:
+    except UNBUILT as error:
         raise CheckpointError("error.checkpoint.network", detail=error) from error
 
 

@@ -8,6 +8,7 @@ import re
 from gan.texts import say
 
 FULL, REFUSED = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS, errno.EACCES, errno.EPERM)
+TAKEN = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 class CantingError(Exception):
@@ -54,8 +55,8 @@ class DiskError(CantingError):
 
 
 def explained(error: Exception) -> CantingError | None:
-    """What a person can do about an error: itself where it says so, a DiskError for a full or forbidden disk, else
-    None."""
+    """What a person can do about an error: itself where it says so, a DiskError for a full or forbidden disk, or a path
+    where nothing can be written, else None."""
     if isinstance(error, CantingError):
         return error
     # safetensors has no number of its own, only in its words.
@@ -63,6 +64,7 @@ def explained(error: Exception) -> CantingError | None:
     number = error.errno if isinstance(error, OSError) else int(named[1]) if named else None
     if number in FULL:
         return DiskError("error.disk.full")
-    if number in REFUSED:
-        return DiskError("error.disk.refused", file=getattr(error, "filename", None) or "–")
+    for numbers, key in ((REFUSED, "error.disk.refused"), (TAKEN, "error.disk.place")):
+        if number in numbers:
+            return DiskError(key, file=getattr(error, "filename", None) or "–")
     return None

@@ -6,19 +6,17 @@ Everything goes through ``huggingface_hub``'s own client. A push is one commit u
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
-import tempfile
-import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan import catalog
-from gan.checkpoint import CONFIG, DISCRIMINATOR, REJECTION, WEIGHTS, build_network, load_folder, read_config
+from gan.checkpoint import CARD, CONFIG, MODEL_FILES, WEIGHTS, build_network, load_folder, read_config, without_folders
 from gan.errors import CheckpointError, HubError
+from gan.files import replacing, restore
 from gan.hub_client import talking
 from gan.hub_commit import Published, Remote, listed, look, publish, remember
 from gan.settings import ROOT, checkpoints_folder
@@ -27,25 +25,10 @@ from gan.texts import say
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-CARD = "README.md"
-# What a model consists of; nothing else in a folder is published, nothing else in a repository is fetched.
-MODEL_FILES = (
-    CONFIG,
-    WEIGHTS,
-    DISCRIMINATOR,
-    REJECTION,
-    "metrics.json",
-    "history.csv",
-    "confusion.csv",
-    "samples.png",
-    "timeline.png",
-    CARD,
-)
 SPACE_FILES = ("app.py", "requirements.txt", CARD, "LICENSE")
 SPACE_FOLDERS = ("gan", "training", "checkpoints")
 SPACE_PICTURES = ".github/pictures/"
 LARGEST_MODEL = 2_000_000_000
-ABANDONED_SECONDS = 3600
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -141,7 +124,7 @@ def pull(repository: str, name: str | None = None, *, force: bool = False, token
     if not FOLDER_NAME.fullmatch(name):
         raise HubError("error.hub.folder_name", name=name)
     target = checkpoints_folder() / name
-    clear_up(target)
+    restore(target)
     if target.exists() and not force:
         raise HubError("error.hub.folder", folder=name)
     with talking(repository, token) as api:
@@ -166,37 +149,12 @@ def account(token: str | None = None) -> str:
 
 def place(fetched: Path, target: Path) -> None:
     """Copy a fetched model to ``target``, all at once and only if its weights fit."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # A name with a dot in front is in no list of models.
-    room = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        complete = room / target.name
-        complete.mkdir()
+    with replacing(target) as complete:
         for file in sorted(path for path in fetched.iterdir() if path.name in MODEL_FILES):
             shutil.copyfile(file, complete / file.name)
         check_size(complete)
         catalog.entry(complete)
         catalog.opened(complete, target.name)
-        if target.exists():
-            target.rename(room / "before")
-        complete.rename(target)
-    finally:
-        if not target.exists() and (room / "before").exists():
-            (room / "before").rename(target)
-        shutil.rmtree(room, ignore_errors=True)
-
-
-def clear_up(target: Path) -> None:
-    """Bring back what a pull that was killed had set aside, and remove what it left."""
-    # As ``tempfile`` names them: a model's name may have dots too.
-    made = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}")
-    for room in target.parent.glob(".*"):
-        # A younger one may belong to a pull that is still going on.
-        if made.fullmatch(room.name) and room.is_dir() and time.time() - room.stat().st_mtime > ABANDONED_SECONDS:
-            with contextlib.suppress(OSError):
-                if (room / "before").is_dir() and not target.exists():
-                    (room / "before").rename(target)
-            shutil.rmtree(room, ignore_errors=True)
 
 
 @cache
@@ -280,8 +238,13 @@ def space_files(root: Path) -> dict[str, Path | bytes]:
             hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
             if hidden or path.is_symlink() or not path.is_file() or path.suffix in (".pyc", ".log"):
                 continue
-            if folder == "checkpoints" and not (len(parts) == 3 and path.name in MODEL_FILES):
-                continue
+            if folder == "checkpoints":
+                if len(parts) != 3 or path.name not in MODEL_FILES or not (path.parent / CONFIG).is_file():
+                    continue
+                public = {CONFIG: public_config, CARD: lambda model: public_card(model).encode()}
+                if path.name in public:
+                    found["/".join(parts)] = public[path.name](path.parent)
+                    continue
             found["/".join(parts)] = path
     # The card's pictures: a Space has no others.
     card = (root / CARD).read_text(encoding="utf-8") if CARD in found else ""
@@ -292,24 +255,45 @@ def space_files(root: Path) -> dict[str, Path | bytes]:
 def public_config(folder: Path) -> bytes:
     """``config.json`` without this machine's folders: of a path only the last name stays."""
     config = read_config(folder)
-    for key in ("source", "start"):
-        value = config.get(key)
-        if isinstance(value, str) and (Path(value).is_absolute() or value.startswith((".", "~"))):
-            config[key] = Path(value).name
+    changed = config.get("changed")
+    for values, keys in ((config, ("source", "start")), (changed, changed)):
+        if isinstance(values, dict):
+            values.update({key: without_folders(values[key]) for key in keys if key in values})
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def hub_card(folder: Path, repository: str, licence: str | None, data: str | None) -> str:
-    """The model's card as it stands on the Hub: loaded by its Hub name, with the publisher's licence and data text."""
-    from huggingface_hub import ModelCard
+def public_card(folder: Path) -> str:
+    """The model's card without this machine's folders, made where there is none.
 
+    Raises:
+        HubError: for one that is no text.
+    """
     from gan.card import card as made
 
-    path = folder / CARD
-    text = path.read_text(encoding="utf-8") if path.is_file() else made(folder)
-    card = ModelCard(
-        text.replace(f'gan.load("{folder.name}")', f'gan.load("{repository}")'), ignore_metadata_errors=True
-    )
+    path, config = folder / CARD, read_config(folder)
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else made(folder)
+    except ValueError as error:
+        raise HubError("error.checkpoint.card", folder=folder.name, detail=error) from error
+    for value in (config.get("source"), config.get("start")):
+        if value and value != without_folders(value):
+            text = text.replace(value, without_folders(value))
+    return text
+
+
+def hub_card(folder: Path, repository: str, licence: str | None, data: str | None) -> str:
+    """The model's card as it stands on the Hub: loaded by its Hub name, with the publisher's licence and data text.
+
+    Raises:
+        HubError: for one that was written by hand and cannot be read.
+    """
+    from huggingface_hub import ModelCard
+
+    text = public_card(folder).replace(f'gan.load("{folder.name}")', f'gan.load("{repository}")')
+    try:
+        card = ModelCard(text, ignore_metadata_errors=True)
+    except Exception as error:  # of the front matter: yaml's own errors, and whatever a list or a number there ends in
+        raise HubError("error.checkpoint.card", folder=folder.name, detail=type(error).__name__) from error
     if licence is not None:
         card.data.license = licence
         card.text = with_section(card.text, "Licence", f"The publisher has put this model under `{licence}`.")

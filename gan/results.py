@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gan.catalog import Entry, entry, is_number
-from gan.checkpoint import CONFIG, read_config
+from gan.checkpoint import CONFIG, read_config, without_folders
 from gan.errors import CheckpointError
 from gan.settings import checkpoints_folder
 from gan.texts import say
@@ -211,7 +211,9 @@ def settings(one: Result, language: str = "en") -> list[tuple[str, str]]:
     """How a model came to be, as (name, value): recipe, network and data, and what it cost."""
     itself = {"start": say("results.earlier", language)} if one.config.get("start") == one.name else {}
     told = {**one.config, **itself}
-    facts = [(key, str(told[key])) for key in ("recipe", "network", "source", "start") if told.get(key)]
+    facts = [
+        (key, str(without_folders(told[key]))) for key in ("recipe", "network", "source", "start") if told.get(key)
+    ]
     side = one.config.get("resolution")
     if is_number(side) and side:
         facts.append(("resolution", f"{side}×{side}"))

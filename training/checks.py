@@ -62,7 +62,8 @@ def shown_to(recipe: ClassifierRecipe) -> dict[str, Any]:
 
 def check_choices(*choices: tuple[str, Any, Collection[str]]) -> None:
     for key, value, known in choices:
-        if value not in known:
+        # Not everything that can be written has a hash.
+        if value not in list(known):
             raise RunError("error.run.choice", key=key, value=value, known=", ".join(filter(None, known)))
 
 

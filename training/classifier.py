@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gan import catalog, nets
-from gan.checkpoint import load_folder
+from gan.checkpoint import UNBUILT, load_folder
 from gan.classify import normalised, to_input
 from gan.errors import DataError, RunError
 from gan.files import atomic
@@ -152,7 +152,7 @@ class ClassifierTrainer:
         arguments = {**recipe.network_args, "classes": len(self.data.classes)}
         try:
             self.network = nets.build(nets.CLASSIFIERS, recipe.network, arguments)
-        except ValueError as error:
+        except UNBUILT as error:
             raise RunError("error.run.network", detail=error) from error
         if recipe.passes and not hasattr(self.network, "embed"):
             first, second = f"passes ({recipe.passes})", f"network ({recipe.network}), which has no frozen part"

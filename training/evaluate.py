@@ -54,9 +54,11 @@ def evaluate(name: str | Path, samples: int | None = None) -> dict[str, Any]:
     Raises:
         CheckpointError: for a model that is not there or does not load.
         DataError: when the pictures it is measured against are missing.
-        RunError: when a classifier has learned other classes than they show.
+        RunError: when a classifier has learned other classes than they show, and for one in the Hub's cache.
     """
     folder = catalog.find(name)
+    if folder.parent.name == "snapshots":
+        raise RunError("error.run.pull", name=name)
     config = read_config(folder)
     command = f"python -m training evaluate {folder.name}"
     if config["kind"] == "generator":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,19 @@ from typing import Any
 from safetensors.torch import load_file
 
 from gan.card import write_card
-from gan.checkpoint import DISCRIMINATOR, REJECTION, build_network, load_folder, load_weights, save, save_weights
+from gan.checkpoint import (
+    CONFIG,
+    DISCRIMINATOR,
+    MODEL_FILES,
+    REJECTION,
+    build_network,
+    load_folder,
+    load_weights,
+    save,
+    save_weights,
+)
 from gan.errors import RunError
-from gan.files import atomic
+from gan.files import atomic, replacing, restore
 from gan.pictures import png_bytes
 from gan.results import role
 from gan.settings import checkpoints_folder
@@ -46,7 +58,8 @@ def snapshot_file(run: Run, step: int | None) -> Path:
 
 
 def export_run(folder: Path | str, target: Path | None = None, step: int | None = None, latents: float = 1.0) -> Path:
-    """Write a generator run's snapshot as a checkpoint: weights, config, history and samples. Returns its folder.
+    """Write a run's snapshot as a checkpoint: weights, config, history, card and a generator's samples. Returns its
+    folder, which appears when it is complete: a failure, or a kill, leaves the model that was there.
 
     ``metrics.json`` is written by ``evaluate``, and the card then written anew.
 
@@ -57,16 +70,38 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         latents: how long each latent is to count, compared with those of the training: above 1 for more variety.
 
     Raises:
-        RunError: when there is no run or no snapshot, or for ``latents`` that its network has no way to count.
+        RunError: when there is no run or no snapshot, for ``latents`` that its network has no way to count, or when the
+            target holds files and no model.
+        DataError: when pictures are missing that a classifier's "not batik" is made of.
     """
     run = Run(folder)
     stored = run.read()
     recipe = stored["recipe"]
-    target = target or checkpoints_folder() / recipe["name"]
+    target = Path(os.path.abspath(target or checkpoints_folder() / recipe["name"]))
     if latents != 1 and (recipe["network"] != "fastgan" or not 0 < latents < math.inf):
         raise RunError("error.run.latents", network=recipe["network"], latents=latents)
-    if stored["kind"] == "ClassifierRecipe":
-        return export_classifier(run, recipe, target)
+    restore(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())) and not (target / CONFIG).is_file():
+        raise RunError("error.run.folder", folder=target)
+    with replacing(target) as made:
+        if stored["kind"] == "ClassifierRecipe":
+            write_classifier(run, recipe, made)
+        else:
+            write_generator(run, recipe, made, step, latents)
+        write_card(made)
+        keep_others(target, made)
+    return target
+
+
+def keep_others(before: Path, made: Path) -> None:
+    """Take along what lies in a checkpoint folder and is no part of its model: somebody put it there."""
+    for path in before.iterdir() if before.is_dir() else ():
+        if path.name not in MODEL_FILES:
+            shutil.copytree(path, made / path.name) if path.is_dir() else shutil.copy2(path, made / path.name)
+
+
+def write_generator(run: Run, recipe: dict[str, Any], target: Path, step: int | None, latents: float) -> None:
+    """Write a generator run's snapshot of ``step`` into the empty folder ``target``."""
     path = snapshot_file(run, step)
     config = {
         "kind": "generator",
@@ -91,7 +126,6 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
         config["classes"] = [str(i) for i in range(network.classes)]
     # A report's recipe is there to be compared with, and eight bits move its pictures by half a grey level.
     as_written = role(recipe["name"]) == "report"
-    forget_measured(target)
     save(target, network.state_dict(), config, coarse=as_written)
     discriminators = path.with_name(path.name.replace("step-", "discriminator-"))
     if recipe["report"] == "R1" and not as_written and discriminators.is_file():
@@ -100,12 +134,10 @@ def export_run(folder: Path | str, target: Path | None = None, step: int | None 
     write_history(run, target / "history.csv", config["step"])
     write_samples(target)
     write_timeline(run, target, config["step"])
-    write_card(target)
-    return target
 
 
-def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
-    """Write a classifier run's last saved network as a checkpoint. Returns its folder.
+def write_classifier(run: Run, recipe: dict[str, Any], target: Path) -> None:
+    """Write a classifier run's last saved network into the empty folder ``target``.
 
     Raises:
         RunError: when nothing has been saved yet.
@@ -137,12 +169,10 @@ def export_classifier(run: Run, recipe: dict[str, Any], target: Path) -> Path:
         "start": recipe["start"],
         "changed": changed_from_shipped(recipe),
     }
-    forget_measured(target)
     save(target, state["network"], config)
     if recipe["at_large"]:
         write_rejection(run, target)
     write_history(run, target / "history.csv", state["step"])
-    return target
 
 
 def changed_from_shipped(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -151,12 +181,6 @@ def changed_from_shipped(recipe: dict[str, Any]) -> dict[str, Any]:
     # The config tells of these in its own words.
     told = ("steps", "source", "start", "about")
     return {key: value for key, value in recipe.items() if key not in told and shipped.get(key) != value}
-
-
-def forget_measured(target: Path) -> None:
-    """Remove what another model's weights left in a checkpoint folder and is not written anew with these."""
-    for name in ("metrics.json", "confusion.csv", REJECTION, DISCRIMINATOR):
-        (target / name).unlink(missing_ok=True)
 
 
 def write_rejection(run: Run, target: Path) -> None:

@@ -23,7 +23,7 @@ from torchvision.utils import make_grid
 
 from gan import nets
 from gan.catalog import find
-from gan.checkpoint import DISCRIMINATOR, load_folder, load_weights
+from gan.checkpoint import DISCRIMINATOR, UNBUILT, load_folder, load_weights
 from gan.errors import RunError
 from gan.files import atomic
 from gan.nets.common import add_spectral_norm, plain_weights
@@ -124,7 +124,7 @@ class GanTrainer:
             self.discriminators = nn.ModuleDict(
                 {name: nets.build(judges, name, arguments) for name, arguments in recipe.discriminators.items()}
             )
-        except ValueError as error:
+        except UNBUILT as error:
             raise RunError("error.run.network", detail=error) from error
         check_fit(recipe, self.generator, self.discriminators, data)
         # A run that has saved stands on its own: the model it began from may be gone.

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -61,6 +62,8 @@ def unflatten(tensors: dict[str, Tensor], shape: Any) -> Any:
 
 
 MOST_SNAPSHOTS = 20
+# As ``gan.files.atomic`` names what is not whole yet, and safetensors what it writes beside the file it was told to.
+HALF_WRITTEN = re.compile(r"\.[\w-]+\.(safetensors|json|jsonl|png|csv|md)\.[a-z0-9_]{8}\.\1|\.tmp\w{6}", re.ASCII)
 
 
 def evenly(steps: list[int], most: int, best: int | None = None) -> list[int]:
@@ -104,21 +107,21 @@ class Run:
     def clear_up(self) -> None:
         """Remove what a kill in the middle of a write left behind; for whoever holds the run's lock."""
         for place in (self.folder, *(self.folder / name for name in ("samples", "snapshots", "checkpoint"))):
-            for leftover in place.glob(".*.*.*"):
-                if leftover.suffix in (".safetensors", ".json", ".jsonl", ".png", ".csv", ".md"):
+            for leftover in place.glob(".*"):
+                if HALF_WRITTEN.fullmatch(leftover.name):
                     leftover.unlink(missing_ok=True)
-            # These are safetensors' own: it writes beside the file that it was told to.
-            for leftover in place.glob(".tmp??????"):
-                leftover.unlink(missing_ok=True)
         for leftover in self.folder.glob(".fetched-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def read(self) -> dict[str, Any]:
-        """The contents of ``run.json``. Raises RunError when it is not there or not readable."""
+        """The contents of ``run.json``. Raises RunError when it is not there or none of a run."""
         try:
-            return json.loads((self.folder / "run.json").read_text())
-        except (OSError, ValueError) as error:
+            stored = json.loads((self.folder / "run.json").read_text())
+            if isinstance(stored["recipe"]["name"], str) and isinstance(stored["kind"], str):
+                return stored
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise RunError("error.run.none", folder=self.folder) from error
+        raise RunError("error.run.none", folder=self.folder)
 
     def write_json(self, name: str, content: Any) -> None:
         with atomic(self.folder / name) as path:

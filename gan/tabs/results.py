@@ -210,7 +210,8 @@ def confusion(name: str, path: Path, language: str) -> str:
         counts = [[int(cell) for cell in row[1:]] for row in rows]
     except (OSError, ValueError, csv.Error):
         return ""
-    if not labels or any(len(row) != len(labels) for row in counts) or len(counts) != len(labels):
+    odd = any(len(row) != len(labels) or min(row, default=0) < 0 for row in counts)
+    if not labels or odd or len(counts) != len(labels):
         return ""
     names, readable = [motif(one) for one in labels], len(labels) <= READABLE_CLASSES
     lines = []

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from gan.__main__ import main
-from gan.card import results_table
+from gan.card import card, results_table
 from gan.checkpoint import save
 from gan.nets.cgan import ConditionalGenerator
 from gan.pictures import read_metadata
@@ -81,6 +81,9 @@ def test_the_table_shows_what_was_measured(models: Path) -> None:
     (models / "digits" / "metrics.json").write_text(json.dumps(figures | {"steps": 2000, "digit_accuracy": 0.987}))
     table = results_table()
     assert "98.7% of digits read as asked; FID 12.3" in table and "2,000" in table
+    for some in ({"fid": 3}, {"accuracy": 0.5}, [1]):
+        (models / "digits" / "metrics.json").write_text(json.dumps(some))
+        assert "not yet" in results_table() and card(models / "digits")
 
 
 def test_classify_says_what_is_no_batik_and_goes_on_past_broken_files(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -24,7 +24,7 @@ import torch
 from gan.card import write_card
 from gan.checkpoint import load_folder, save
 from gan.errors import CheckpointError
-from gan.hub import MODEL_FILES
+from gan.hub import MODEL_FILES, space_files
 from gan.nets.cgan import ConditionalGenerator
 from gan.settings import ROOT
 from tests.hub_server import Account, HubServer, Repository, serving
@@ -198,6 +198,36 @@ def test_a_push_publishes_the_model_and_nothing_else(canting, hub: HubServer, mo
     # The model at home is as it was, and storage is no place for a token.
     assert "cc-by-4.0" not in (models / "small" / "README.md").read_text()
     assert {header for _, path, header in hub.requests if path.startswith("/storage/")} == {""}
+
+
+def test_no_folder_of_this_machine_is_published(canting, hub: HubServer, models: Path, tmp_path: Path) -> None:
+    folder = models / "small"
+    config = json.loads((folder / "config.json").read_text())
+    paths = {"start": "/home/ratna/secret/base", "changed": {"test": "/home/ratna/secret/test", "views": 3}}
+    (folder / "config.json").write_text(json.dumps(config | paths))
+    write_card(folder)
+    assert "/home/ratna" not in (folder / "README.md").read_text()
+    # A card of before still has them.
+    with (folder / "README.md").open("a") as card:
+        card.write("Training began from `/home/ratna/secret/base`.")
+    assert canting("push", "small", "ratna/small").code == 0
+    files = hub.repository("model", "ratna/small").files
+    assert not any(b"/home/ratna" in content for content in files.values())
+    assert json.loads(files["config.json"])["changed"] == {"test": "test", "views": 3}
+    shutil.copytree(models, tmp_path / "root" / "checkpoints")
+    space = space_files(tmp_path / "root")
+    assert len(space) == 5
+    files = [content if isinstance(content, bytes) else content.read_bytes() for content in space.values()]
+    assert not any(b"/home/ratna" in content for content in files)
+
+
+@pytest.mark.parametrize(
+    "card", [b"\xff\xfe", b"---\nlicense: [\n---\n", b"---\n- a\n- b\n---\n", b"---\ntags: 5\n---\n"]
+)
+def test_a_card_that_cannot_be_read_is_named(canting, hub: HubServer, models: Path, card: bytes) -> None:
+    (models / "small" / "README.md").write_bytes(card)
+    failed(canting("push", "small", "ratna/small"), "The card of small (README.md) cannot be read")
+    assert ("model", "ratna/small") not in hub.repositories
 
 
 def test_each_push_is_a_revision_and_the_same_again_is_none(canting, hub: HubServer, models: Path) -> None:

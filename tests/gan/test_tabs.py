@@ -451,6 +451,8 @@ def test_the_oldest_answers_make_room_for_new_ones(models, monkeypatch):
         ("config.json", {"classes": None}),
         ("config.json", {"classes": [1, 2]}),
         ("config.json", {"resolution": "28"}),
+        ("config.json", {"resolution": -2}),
+        ("config.json", {"channels": 2}),
         ("config.json", {"title": 3}),
         ("metrics.json", []),
         ("metrics.json", {"fid": "low", "kid": None}),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+from collections import Counter
+from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -17,6 +20,17 @@ TEXTS = catalogue()
 
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "gan" / "texts").glob("*.json")), ids=lambda path: path.stem)
+def test_no_sentence_is_there_twice(path: Path) -> None:
+    """JSON takes the last one without a word."""
+    json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+
+
+def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    assert len(dict(pairs)) == len(pairs), Counter(key for key, _ in pairs).most_common(3)
+    return dict(pairs)
 
 
 def test_both_languages_have_the_same_keys() -> None:

@@ -18,6 +18,7 @@ from gan.nets.fastgan import FastGANGenerator
 from gan.results import history
 from tests.training.conftest import make_pictures
 from tests.training.test_loop import SMALL
+from training import export as export_module
 from training.__main__ import changed, main
 from training.bases import trained_before
 from training.export import export_run, write_history
@@ -135,10 +136,22 @@ def test_a_run_that_cannot_be_read_hides_no_other(monkeypatch, capsys, tmp_path:
     monkeypatch.setenv("CANTING_RUNS", str(tmp_path))
     for name in ("a", "b", "c"):
         Run(tmp_path / name).create(RECIPE)
-    (tmp_path / "b" / "run.json").write_text("{")
-    assert run(monkeypatch, "runs") == 0
-    told = capsys.readouterr()
-    assert [line.split()[0] for line in told.out.splitlines()] == ["a", "c"] and "holds no run" in told.err
+    for content in ("{", "{}", "[]", '{"recipe": 1}', '{"recipe": {"name": 2}, "kind": "GanRecipe"}', "[" * 100_000):
+        (tmp_path / "b" / "run.json").write_text(content)
+        assert run(monkeypatch, "runs") == 0
+        told = capsys.readouterr()
+        assert [line.split()[0] for line in told.out.splitlines()] == ["a", "c"] and "holds no run" in told.err
+
+
+def test_a_place_where_nothing_can_be_written_gets_one_sentence(monkeypatch, capsys, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "cloths").mkdir()
+    words = [("report", "--out", tmp_path), ("report", "--out", tmp_path / "file" / "x.md")]
+    words += [("fit", RECIPE.name, "--run", tmp_path / place) for place in ("file", "file/run", "x" * 300)]
+    for one in words:
+        assert run(monkeypatch, *one) == 1
+        told = capsys.readouterr().err
+        assert "cannot be written: something else has that name" in told and told.count("\n") == 1
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(monkeypatch, capsys, tmp_path: Path) -> None:
@@ -250,14 +263,40 @@ def test_export_takes_the_newest_snapshot_and_writes_a_checkpoint(tmp_path: Path
 
 def test_another_model_in_the_same_folder_takes_over_no_figures(tmp_path: Path) -> None:
     finished(tmp_path / "run")
-    folder = tmp_path / "digits"
-    folder.mkdir()
+    folder = export_run(tmp_path / "run", tmp_path / "digits")
+    (folder / "notes.txt").write_text("mine")
     for name in ("metrics.json", "confusion.csv", "rejection.safetensors", "discriminator.safetensors"):
         (folder / name).write_text('{"fid": 12.3}')
     export_run(tmp_path / "run", folder)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.json", "model.safetensors", "history.csv", "samples.png", "README.md"}
+    assert names == {"config.json", "model.safetensors", "history.csv", "samples.png", "README.md", "notes.txt"}
     assert "12.3" not in (folder / "README.md").read_text()
+
+
+def test_an_export_that_fails_leaves_the_model_that_was_there(tmp_path: Path, monkeypatch) -> None:
+    finished(tmp_path / "run")
+    folder = export_run(tmp_path / "run", tmp_path / "digits")
+    (folder / "metrics.json").write_text('{"fid": 12.3}')
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for error in (KeyboardInterrupt, OSError(28, "No space left on device")):
+        with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, OSError)):
+            patch.setattr(export_module, "write_samples", lambda *_, error=error: (_ for _ in ()).throw(error))
+            export_run(tmp_path / "run", folder)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_an_export_takes_no_folder_of_other_files(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    mine = tmp_path / "thesis"
+    mine.mkdir()
+    (mine / "README.md").write_text("# my thesis")
+    for target in (mine, mine / "README.md"):
+        with pytest.raises(RunError, match="holds files and no model"):
+            export_run(tmp_path / "run", target)
+    assert [path.read_text() for path in mine.iterdir()] == ["# my thesis"]
+    (tmp_path / "empty").mkdir()
+    assert (export_run(tmp_path / "run", tmp_path / "empty") / "config.json").is_file()
 
 
 @pytest.mark.parametrize(("lines", "rows"), [(400, 400), (401, 202), (799, 401), (4000, 401)])

@@ -51,6 +51,16 @@ def draw_motifs(folder, count=10):
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
 
 
+def test_a_model_in_the_hubs_cache_is_pulled_before_it_is_measured(tmp_path, monkeypatch):
+    """What lies there is checked against the Hub's hashes, and would be fetched anew with the next use."""
+    folder = tmp_path / "models--ratna--small" / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(module.catalog, "find", lambda name: folder)
+    with pytest.raises(RunError, match="fetch it first with python -m gan pull ratna/small"):
+        module.evaluate("ratna/small")
+    assert list(folder.iterdir()) == []
+
+
 def test_the_folds_train_what_was_trained_not_what_ships_under_its_name():
     shipped = RECIPES["batik-cnn-3"]
     trained = dataclasses.replace(shipped, rate=0.1, rotation=5.0, views=1, mean=(0.1, 0.2, 0.3), steps=7)

@@ -115,7 +115,9 @@ def test_what_a_kill_left_half_written_is_cleared_and_nothing_else(tmp_path: Pat
     run = tmp_path / "run"
     (run / "snapshots").mkdir(parents=True)
     weights = run / "snapshots" / "step-000010.safetensors"
-    whole = [run / "run.json", run / ".worker.lock", weights]
+    # Whoever trains in a folder of theirs may have such files there.
+    mine = [run / ".eslintrc.base.json", run / ".notes.20261127.md", run / ".prettierrc.override.json"]
+    whole = [run / "run.json", run / ".worker.lock", weights, *mine]
     for path in whole:
         path.touch()
     pid = os.fork()
@@ -124,7 +126,7 @@ def test_what_a_kill_left_half_written_is_cleared_and_nothing_else(tmp_path: Pat
             (temporary.parent / ".tmpd3wo9f").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert len(list(run.rglob(".*"))) == 3
+    assert len(list(run.rglob(".*"))) == 6
     Run(run).clear_up()
     assert sorted(path for path in run.rglob("*") if path.is_file()) == sorted(whole)
 

@@ -136,6 +136,8 @@ def test_parts_that_do_not_fit_are_refused_with_both_fields(tmp_path, changes, d
         ({"discriminators": {}}, "discriminators cannot be"),
         ({"network": "gpt"}, "no network called 'gpt'"),
         ({"discriminators": {"dcgan": {"resolution": 28}}}, "32 or 64 pixels a side, not 28"),
+        ({"network_args": {"resolution": 32, "width": -4}}, "negative dimension|cannot be built|positive"),
+        ({"augment": ([],)}, r"augment cannot be \[\]"),
         ({"discriminators": {"projected": {"depth": 3}}}, "projected does not take these arguments"),
     ],
 )

@@ -138,6 +138,11 @@ def test_missing_and_empty_sources_say_what_to_do(folder):
     assert str(folder / "batik-motifs") in str(caught.value)
     with pytest.raises(DataError, match="python -m training fetch cifar10"):
         open_source("cifar10:test", 32)
+    # What is there in part is not fetched again by itself.
+    for name in ("batik-gan/batik-parang", "cifar10:test"):
+        (folder / name.split("/")[0].split(":")[0]).mkdir()
+        with pytest.raises(DataError, match="delete it and fetch it again with python -m training fetch"):
+            open_source(name, 32)
     assert key("cifar10") == key("mnist:valid") == "error.data.split"
     assert key("no-such-folder") == key(str(folder / "none")) == "error.data.folder"
     (folder / "empty").mkdir()

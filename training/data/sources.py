@@ -133,6 +133,10 @@ def _title(name: str, path: Path) -> str:
 
 
 def _missing(name: str, path: Path) -> DataError:
+    base = settings.data_folder() / name.split("/")[0].split(":")[0]
+    if base.exists():
+        # A part of it is there, and fetching leaves alone what is.
+        return DataError("error.data.broken", path=base, command=_command(name))
     return DataError("error.data.missing", name=name, path=path, command=_command(name))
 
 
