@@ -6,6 +6,7 @@ Everything goes through ``huggingface_hub``'s own client. A push is one commit u
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -238,14 +239,14 @@ def space_files(root: Path) -> dict[str, Path | bytes]:
             hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
             if hidden or path.is_symlink() or not path.is_file() or path.suffix in (".pyc", ".log"):
                 continue
-            if folder == "checkpoints":
-                if len(parts) != 3 or path.name not in MODEL_FILES or not (path.parent / CONFIG).is_file():
-                    continue
-                public = {CONFIG: public_config, CARD: lambda model: public_card(model).encode()}
-                if path.name in public:
-                    found["/".join(parts)] = public[path.name](path.parent)
-                    continue
-            found["/".join(parts)] = path
+            name, model = "/".join(parts), path.parent
+            if folder != "checkpoints":
+                found[name] = path
+            elif len(parts) == 3 and path.name in MODEL_FILES and (model / CONFIG).is_file():
+                public = {CONFIG: public_config, CARD: public_card}.get(path.name)
+                # A folder whose config cannot be read is no model there either.
+                with contextlib.suppress(CheckpointError):
+                    found[name] = public(model) if public else path
     # The card's pictures: a Space has no others.
     card = (root / CARD).read_text(encoding="utf-8") if CARD in found else ""
     shown = {name: root / name for name in re.findall(rf"]\(({re.escape(SPACE_PICTURES)}[\w-]+\.png)\)", card)}
@@ -262,7 +263,7 @@ def public_config(folder: Path) -> bytes:
     return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def public_card(folder: Path) -> str:
+def public_card(folder: Path) -> bytes:
     """The model's card without this machine's folders, made where there is none.
 
     Raises:
@@ -278,7 +279,7 @@ def public_card(folder: Path) -> str:
     for value in (config.get("source"), config.get("start")):
         if value and value != without_folders(value):
             text = text.replace(value, without_folders(value))
-    return text
+    return text.encode()
 
 
 def hub_card(folder: Path, repository: str, licence: str | None, data: str | None) -> str:
@@ -289,7 +290,7 @@ def hub_card(folder: Path, repository: str, licence: str | None, data: str | Non
     """
     from huggingface_hub import ModelCard
 
-    text = public_card(folder).replace(f'gan.load("{folder.name}")', f'gan.load("{repository}")')
+    text = public_card(folder).decode().replace(f'gan.load("{folder.name}")', f'gan.load("{repository}")')
     try:
         card = ModelCard(text, ignore_metadata_errors=True)
     except Exception as error:  # of the front matter: yaml's own errors, and whatever a list or a number there ends in
