@@ -91,8 +91,9 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
+/* Clipped, not hidden: in what may scroll by itself nothing sticks. */
 .gradio-container { max-width: 1440px !important; width: 100%; margin: 0 auto !important;
-  padding: 0 20px 24px !important; }
+  padding: 0 20px 24px !important; overflow: clip !important; }
 .gradio-container main, .gradio-container .fillable { width: 100%; max-width: 100% !important; padding: 0 !important; }
 /* Gold is too pale on cream to be seen around what has the focus. */
 .gradio-container { --focus: #a1672a; }
@@ -110,8 +111,9 @@ footer .divider { display: none; }
 #footer p { font-size: 13px; color: var(--body-text-color-subdued); max-width: 80ch; }
 
 /* Model picker: radio buttons that look like swatches of cloth */
-.swatches { padding: 0 !important; background: transparent !important; min-width: 0 !important; max-width: 100%; }
-.swatches .wrap { display: flex; flex-wrap: nowrap; gap: 10px; overflow-x: auto; padding: 4px 4px 8px; }
+.swatches { padding: 0 !important; background: transparent !important; min-width: 0 !important; max-width: 100%;
+  overflow: hidden !important; }
+.swatches .wrap { display: flex; flex-wrap: nowrap; align-items: flex-start; gap: 10px; overflow-x: auto; padding: 4px 4px 8px; }
 .swatches label { flex: 0 0 auto; width: 132px; flex-direction: column; align-items: stretch; gap: 6px; padding: 6px;
   border: 2px solid transparent; border-radius: 8px; background: transparent; box-shadow: none; cursor: pointer; }
 .swatches label::before { content: ""; display: block; aspect-ratio: 4 / 3; border-radius: 4px;
@@ -131,6 +133,10 @@ footer .divider { display: none; }
 .pictures .gallery-item, .pictures .thumbnail-item { border-radius: 3px !important; border: 0 !important; }
 .pictures .caption-label { font-size: 12px; opacity: 0; transition: opacity .15s; }
 .pictures .gallery-item:hover .caption-label, .pictures .gallery-item:focus-within .caption-label { opacity: 1; }
+/* An opened picture takes the place of the grid, no more of it than a screen holds. */
+.pictures:has(.preview) .grid-wrap { display: none; }
+.pictures .preview { position: relative !important; inset: auto !important; height: min(62vh, 600px) !important; }
+#generate-close { padding-top: 34px !important; }
 .digits .grid-container { display: flex !important; flex-wrap: wrap; justify-content: center; }
 .digits .gallery-item { flex: 1 1 44px; max-width: 220px; }
 .pixels img { image-rendering: pixelated; }
@@ -150,6 +156,9 @@ progress { appearance: none; display: block; width: 100%; height: 8px; border: 0
 progress::-webkit-progress-bar { background: var(--border-color-primary); }
 progress::-webkit-progress-value { background: var(--slider-color); }
 progress::-moz-progress-bar { background: var(--slider-color); }
+/* What went wrong is said in a message; what was there before stays in sight. */
+[data-testid="status-tracker"]:has(.error) { display: none !important; }
+.toast-title { display: none !important; }
 .quiet { background: transparent !important; padding: 0 !important; }
 .no-show { display: none !important; }
 
@@ -187,6 +196,7 @@ table.answers th, table.answers td { text-align: left; padding: 7px 10px 7px 0; 
 table.answers tr { border: 0 !important; }
 table.answers thead th { font-weight: 400; color: var(--body-text-color-subdued); }
 table.answers tbody th { overflow-wrap: anywhere; }
+table.answers small { display: block; font-weight: 400; color: var(--body-text-color-subdued); }
 table.answers .failed td { color: var(--secondary-700); }
 .dark table.answers .failed td { color: #d9a441; }
 
@@ -195,8 +205,8 @@ table.answers .failed td { color: var(--secondary-700); }
   .tab-container button { padding-inline: 7px !important; font-size: 14px !important; }
   .gradio-container { padding: 0 12px 16px !important; }
   #masthead { padding-top: 12px; }
-  .swatches label { width: 104px; }
-  .swatches label span { font-size: 13px; }
+  .swatches label { width: 96px; padding: 5px; }
+  .swatches label span { font-size: 12.5px; }
   .pictures:not(.digits) .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .pictures.many:not(.digits) .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
   .actions { display: grid !important; grid-template-columns: repeat(6, 1fr); }

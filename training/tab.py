@@ -257,6 +257,15 @@ def base_choices(kind: str = "generator", language: str = "en") -> dict[str, Any
     return gr.update(choices=choices, value=choices[0][1] if choices else None)
 
 
+def made_now(base: str, run: str | None, language: str = "en") -> dict[str, Any]:
+    """What a base makes before it is trained further, as long as no run is on view; a classifier makes nothing."""
+    if run:
+        return gr.skip()
+    grid = bases.entry(base).samples if bases.entry(base).kind == "generator" else None
+    value = light_copy(grid) if grid else None
+    return gr.update(value=value, label=say("train.samples_now", language), visible=bool(value))
+
+
 def terms(language: str = "en") -> str:
     """What becomes of a visitor's pictures and runs here."""
     days, limits = keep_days(), []
@@ -271,6 +280,9 @@ def terms(language: str = "en") -> str:
         said.append(say("where.lost", language))
     return " ".join(said)
 
+
+# Where a run is watched may be out of sight from where it was started.
+TO_STATE = "() => document.querySelector('#train-state')?.scrollIntoView({block: 'center'})"
 
 # Layout and wiring ----------------------------------------------------------------------------------------------
 
@@ -322,7 +334,7 @@ def build(owner: gr.BrowserState) -> None:
                 resume = gr.Button(t("train.resume"), visible=False, elem_id="train-resume")
             samples = gr.Image(
                 light_copy(entry.samples) if entry and entry.samples else None,
-                label=t("train.samples"), interactive=False, buttons=["download", "fullscreen"],
+                label=t("train.samples_now"), interactive=False, buttons=["download", "fullscreen"],
                 elem_id="train-samples",
             )  # fmt: skip
             moment = unchecked(
@@ -371,13 +383,15 @@ def build(owner: gr.BrowserState) -> None:
     turned = [intro, base, steps, *chosen]
     # Until then nobody knows whose the pictures would be, and what was chosen would be lost.
     page.load(guard(opening), [owner, shown], [owner, kind, pictures, start, *turned, *parts], **HELPER)
-    kind.input(guard(turn), [owner, kind], turned, **HELPER)
+    kind.input(guard(turn), [owner, kind], turned, **HELPER).then(guard(made_now), [base, runs], samples, **HELPER)
+    base.input(guard(made_now), [base, runs], samples, **HELPER)
     page.load(guard(terms), None, told, **HELPER)
     look.click(guard(choose.preview), [owner, base, leave], chosen[-2:], **PRIVATE, **DRAWING)
-    start.click(
+    begun = start.click(
         guard(begin), [base, leave, steps, name, *place, owner, shown], [name, *chosen, *parts],
         show_progress_on=[start], **PRIVATE,
     )  # fmt: skip
+    begun.success(None, js=TO_STATE, **PRIVATE)
     timer.tick(guard(view), now, parts, trigger_mode="once", **HELPER)
     runs.input(guard(view), now, parts, **HELPER).then(
         lambda: [gr.update(visible=False)] * 3, None, [pictured, verdict, sure], **HELPER
@@ -391,7 +405,10 @@ def build(owner: gr.BrowserState) -> None:
     entitle.click(guard(rename), [owner, runs, title, moment, shown], [title, *parts], **HELPER)
     again.click(guard(repeat), [owner, runs, base, steps, name, *place, shown], parts, **HELPER)
     away.click(lambda: gr.update(visible=True), None, sure, **HELPER)
-    sure.click(guard(delete), [owner, runs, shown], [sure, *parts], **HELPER)
+    gone = sure.click(guard(delete), [owner, runs, shown], [sure, *parts], **HELPER)
+    # Nothing of what was deleted stays on the page.
+    emptied = gone.success(lambda: [gr.update(value=None, visible=False)] * 2, None, [pictured, verdict], **HELPER)
+    emptied.then(guard(made_now), [base, runs], samples, **HELPER)
 
 
 def endpoints() -> None:

@@ -31,12 +31,14 @@ COLUMNS = ("file", "motif", "probability", "second", "third", "sure", "remark")
 class Row:
     """One line of a table: what was asked or shown, and the answer or why there is none.
 
-    ``doubts`` says whether the model names a probability below which it is unsure.
+    ``doubts`` says whether the model names a probability below which it is unsure, ``knows`` what a model of a few
+    labels is asked about alone.
     """
 
     name: str
     found: Answer | CantingError
     doubts: bool
+    knows: tuple[str, ...] = ()
 
 
 def percent(share: float) -> str:
@@ -126,7 +128,9 @@ def table(rows: Iterable[Row], first: str, language: str) -> str:
     titles = [first, *(say(f"classify.column.{one}", language) for one in heads)]
     lines = []
     for row in rows:
-        name = f'<th scope="row">{html.escape(row.name)}</th>'
+        known = say("classify.knows", language, classes=", ".join(map(motif, row.knows))) if row.knows else ""
+        note = f"<small>{html.escape(known)}</small>" if known else ""
+        name = f'<th scope="row">{html.escape(row.name)}{note}</th>'
         if isinstance(row.found, CantingError):
             lines.append(f'<tr class="failed">{name}<td colspan="5">{html.escape(row.found.say(language))}</td></tr>')
             continue
@@ -153,7 +157,8 @@ def verdict(row: Row, language: str) -> str:
         return say("classify.not_batik", language)
     if not row.doubts:
         return "–"
-    return say("classify.yes" if row.found.sure else "classify.no", language)
+    yes = "classify.yes_among" if row.knows else "classify.yes"
+    return say(yes if row.found.sure else "classify.no", language)
 
 
 def as_csv(rows: Sequence[Row], language: str) -> str:

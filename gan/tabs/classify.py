@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from gan.classify import Answer, Explanation
 
 EXAMPLES_A_MODEL = 2
+# So many labels are few enough to be named.
+FEW = 5
+REAR = {"video": {"facingMode": "environment"}}
 FAVOURITES = ("batik-best-20", "batik-mobilenet-20")
 MOST_PHOTOS = 100
 # One after the other: an answer to the photo or the model before must not arrive after the one that is asked for now.
@@ -96,6 +99,11 @@ def doubts(model: catalog.Entry) -> bool:
     return float(read_config(model.folder).get("unsure_below", 0)) > 0
 
 
+def few(model: catalog.Entry) -> tuple[str, ...]:
+    """All labels of a model that knows a few alone: beside one that knows twenty its answers mean less."""
+    return model.classes if len(model.classes) <= FEW else ()
+
+
 def recognise(photo: str | bytes | None, model: str, owner: str = "", language: str = "en") -> tuple[str, str, str]:
     """The answer, where the model looked, and what is known of the motif, each as HTML.
 
@@ -118,7 +126,7 @@ def side_by_side(photo: str | bytes | None, language: str = "en") -> str:
     rows = []
     for one in classifiers():
         try:
-            rows.append(Row(one.titled(language), ask(one, [photo])[0], doubts(one)))
+            rows.append(Row(one.titled(language), ask(one, [photo])[0], doubts(one), few(one)))
         except CheckpointError as error:  # one model that cannot be loaded does not silence the others
             rows.append(Row(one.titled(language), error, False))
     title = say("classify.side_by_side", language)
@@ -174,6 +182,8 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
                     label=t("classify.photo"),
                     type="filepath",
                     sources=["upload", "clipboard", "webcam"],
+                    # A telephone's camera on the side of the cloth.
+                    webcam_options=gr.WebcamOptions(mirror=False, constraints=REAR),
                     height=420,
                     buttons=["fullscreen"],
                     elem_id="classify-photo",

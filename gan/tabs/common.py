@@ -72,7 +72,7 @@ def guard(handler: Callable) -> Callable:
                 log.exception("%s failed", handler.__name__)
             # Gradio shows messages as HTML, and some quote what a visitor typed.
             sentence = html.escape(known.say(language)) if known else say("error.unexpected", language)
-        raise gr.Error(sentence, title=say("error.title", language), duration=20, print_exception=False) from None
+        raise gr.Error(sentence, title=say("error.title", language), duration=10, print_exception=False) from None
 
     first = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
     event.__signature__ = inspect.Signature([first, *parameters])

@@ -262,9 +262,16 @@ def pick(event: gr.SelectData, shown: list[int], picked: int | None) -> tuple[in
     return seed, picked if picked != seed else gr.skip()
 
 
+def copied(language: str = "en") -> None:
+    """The browser has the link: nothing else would show it."""
+    gr.Info(say("generate.copied", language), duration=3)
+
+
 # What only the browser knows: where this page lies.
 LINK = "query => new URL(query, window.location.origin + window.location.pathname).href"
 COPY = "link => { navigator.clipboard?.writeText(link); }"
+# Gradio looks at the row of small pictures below the one that was opened.
+IN_SIGHT = "() => setTimeout(() => document.querySelector('{}')?.scrollIntoView({{block: 'start'}}), 60)"
 NEXT = f"(seed, count) => (Number(seed) + Number(count)) % {SEEDS}"
 
 
@@ -363,13 +370,18 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
         event.success(None, link, link, js=LINK, **PRIVATE)
 
     copy.click(None, link, js=COPY, **PRIVATE)
+    copy.click(guard(copied), **HELPER)
 
     gallery.select(guard(pick), [shown, picked], [picked, before], **HELPER)
+    for one in (gallery, close):
+        one.select(None, js=IN_SIGHT.format(f"#{one.elem_id}"), **PRIVATE)
     wander = [
         near.click(guard(near_shown), [shown, picked, owner], close, **drawing),
         stroll.click(guard(walk_shown), [shown, before, picked, owner], loop, **drawing),
     ]
     cancel.click(None, cancels=[*drawn, *wander], **PRIVATE)
+    # They are of the model before.
+    model.input(lambda: [gr.update(visible=False)] * 2, None, [close, loop], cancels=wander, **HELPER)
 
     page = gr.context.Context.root_block
     page.load(None, link, link, js=LINK, **PRIVATE)

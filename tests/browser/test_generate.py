@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 
 from gan.pictures import read_metadata
 from gan.tabs.generate import COUNT, generators
+from tests.browser.conftest import DESKTOP, PHONE
 
 
 def gallery(page: Page, name: str = "generate-gallery"):
@@ -142,10 +143,41 @@ def test_more_like_this_one_and_a_walk(page):
         assert frames.n_frames > 8
 
 
+def test_the_button_is_in_reach_and_an_opened_picture_in_sight(visit):
+    for screen in (DESKTOP, PHONE):
+        page = visit(screen=screen)
+        page.wait_for_function("document.querySelector('#generate-gallery img')?.naturalWidth > 0")
+        assert page.evaluate("scrollY") == 0
+        expect(page.locator("#generate-start")).to_be_in_viewport(ratio=1)
+        gallery(page).nth(5).click()
+        opened = page.locator("#generate-gallery .preview img").first
+        expect(opened).to_be_in_viewport(ratio=1)
+        expect(page.locator("#generate-gallery").get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
+        # It stays so, with all that happens after the click.
+        page.wait_for_timeout(500)
+        expect(opened).to_be_in_viewport(ratio=1)
+
+
+def test_what_was_made_of_the_model_before_goes_with_it(visit):
+    page = visit()
+    expect(gallery(page)).to_have_count(COUNT)
+    page.locator("#generate-near").click()
+    expect(gallery(page, "generate-close")).to_have_count(8)
+    page.get_by_role("radio", name="Batik Kawung", exact=True).check(force=True)
+    expect(page.locator("#generate-close")).to_be_hidden()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#generate-copy").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("The link is copied.")
+    assert "model=batik-kawung" in page.evaluate("navigator.clipboard.readText()")
+
+
 def test_a_number_out_of_range_gets_one_sentence(page):
     page.get_by_label("How many").fill("1000")
     page.locator("#generate-start").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Choose between 1 and 64 pictures.")
+    # The pictures that were there stay in sight.
+    covered = page.locator("#generate-gallery").locator("[data-testid=status-tracker]:visible")
+    expect(covered).to_have_count(0)
     assert len(draw(page, 3, 1)) == 1
 
 

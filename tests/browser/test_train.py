@@ -157,12 +157,18 @@ def test_a_run_is_renamed_promoted_repeated_and_deleted(workshop: App, visitor: 
     expect(runs).to_have_count(2)
     page.locator("#train-stop").click()
     expect(state).to_contain_text("stopped", timeout=PATIENCE)
+    page.get_by_role("radio", name=re.compile("nenek")).last.check(force=True)
+    page.locator("#train-try").click()
+    expect(page.locator("#train-gallery img").first).to_be_visible(timeout=PATIENCE)
     for left in (1, 0):
         page.locator("#train-delete").click()
         page.locator("#train-sure").click()
         expect(runs).to_have_count(left)
     expect(state).to_contain_text("Nothing is training yet")
     expect(page.locator("#train-manage")).to_be_hidden()
+    # Nothing of it stays on the page.
+    expect(page.locator("#train-gallery")).to_be_hidden()
+    expect(page.locator("#train-samples")).to_contain_text("What the model makes now")
 
 
 @pytest.mark.timeout(300)
