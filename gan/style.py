@@ -113,7 +113,8 @@ footer .divider { display: none; }
 /* Model picker: radio buttons that look like swatches of cloth */
 .swatches { padding: 0 !important; background: transparent !important; min-width: 0 !important; max-width: 100%;
   overflow: hidden !important; }
-.swatches .wrap { display: flex; flex-wrap: nowrap; align-items: flex-start; gap: 10px; overflow-x: auto; padding: 4px 4px 8px; }
+.swatches .wrap { display: flex; flex-wrap: nowrap; align-items: flex-start; gap: 10px; overflow-x: auto;
+  padding: 4px 4px 8px; }
 .swatches label { flex: 0 0 auto; width: 132px; flex-direction: column; align-items: stretch; gap: 6px; padding: 6px;
   border: 2px solid transparent; border-radius: 8px; background: transparent; box-shadow: none; cursor: pointer; }
 .swatches label::before { content: ""; display: block; aspect-ratio: 4 / 3; border-radius: 4px;

@@ -17,6 +17,7 @@ import gradio as gr
 from PIL import Image
 
 from gan import results
+from gan.card import mistakes
 from gan.errors import PictureError
 from gan.pictures import read_metadata
 from gan.results import AXES, REPORTS, SHARES, Result, label
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 FEW, MANY, CLASSES = (4, 2), (8, 3), (10, 5)
 TILE = 192
 MOMENTS = 8
-READABLE_CLASSES = 5
+READABLE_CLASSES, WORST = 5, 5
 # One colour a model, apart from each other on cream and on indigo.
 COLOURS = ("#5d73a9", "#bf843f", "#3f8f7d", "#b5556b", "#8a6bb0", "#d9a441", "#6f7f3a", "#857a69")
 
@@ -41,7 +42,7 @@ COLOURS = ("#5d73a9", "#bf843f", "#3f8f7d", "#b5556b", "#8a6bb0", "#d9a441", "#6
 def show(filled: bool, language: str = "en") -> list[Any]:
     """Everything in the tab, in the order of :func:`build`; nothing anew for whoever comes back to it."""
     if filled:
-        return [gr.skip()] * (4 * len(REPORTS) + 2)
+        return [gr.skip()] * (4 * len(REPORTS) + 3)
     found = results.results()
     parts: list[Any] = []
     for report in REPORTS:
@@ -55,7 +56,14 @@ def show(filled: bool, language: str = "en") -> list[Any]:
             draw(report, metrics[0] if metrics else "", axes[0] if axes else "", language),
         ]
     headers, rows = results.table(found, language)
-    return [*parts, {"headers": headers, "data": rows}, True]
+    return [*parts, jumps(language), {"headers": headers, "data": rows}, True]
+
+
+def jumps(language: str = "en") -> str:
+    """Links to the sections, as HTML."""
+    ways = {**{report: report for report in REPORTS}, "table": say("results.table", language)}
+    links = "".join(f"<a href='#results-{place}'>{escape(word)}</a>" for place, word in ways.items())
+    return f"<nav class='jump'>{links}</nav>"
 
 
 def choice(keys: list[str], language: str) -> dict[str, Any]:
@@ -225,10 +233,15 @@ def confusion(name: str, path: Path, language: str) -> str:
         lines.append(f"<tr><th scope='row'>{escape(true)}</th>{cells}</tr>")
     head = "".join(f"<th scope='col'>{escape(said)}</th>" for said in names)
     text = escape(say("results.confusion", language, name=name))
-    # Four hundred cells without a word are a picture.
+    # Four hundred cells without a word are a picture, and the worst of it is said in words.
     kind = "class='confusion'" if readable else "class='confusion dense' role='img'"
     head = f"<thead><tr><td></td>{head}</tr></thead>" if readable else ""
-    return f"<table {kind} aria-label='{text}' title='{text}'>{head}<tbody>{''.join(lines)}</tbody></table>"
+    worst = ""
+    for true, taken, count, total in mistakes(path)[:WORST] if not readable else ():
+        sentence = say("train.confusion", language, true=motif(true), taken=motif(taken), count=count, all=total)
+        worst += f"<li>{escape(sentence)}</li>"
+    told = f"<ul class='worst'>{worst}</ul>" if worst else ""
+    return f"<table {kind} aria-label='{text}' title='{text}'>{head}<tbody>{''.join(lines)}</tbody></table>{told}"
 
 
 def escape(text: Any) -> str:
@@ -241,6 +254,8 @@ def escape(text: Any) -> str:
 def build(tab: gr.Tab) -> None:
     """Lay the tab out and wire it, inside the page's Blocks; ``tab`` is what the visitor opens."""
     gr.Markdown(t("results.intro"), elem_classes="quiet")
+    # The page is long, on a phone above all.
+    ways = gr.HTML(jumps(), padding=False, elem_id="results-jump")
     parts: list[gr.components.Component] = []
     for report in REPORTS:
         with gr.Column(elem_classes="report-head", elem_id=f"results-{report}"):
@@ -267,10 +282,10 @@ def build(tab: gr.Tab) -> None:
         parts += [shelf, metric, axis, curve]
     table = gr.Dataframe(
         interactive=False, label=t("results.table"), datatype=["str"] * 4 + ["number"] * len(results.TABLE),
-        buttons=[], pinned_columns=0, elem_id="results-table",
+        buttons=[], pinned_columns=0, max_height=1200, elem_id="results-table",
     )  # fmt: skip
     filled = gr.State(False)
-    tab.select(guard(show), filled, [*parts, table, filled], **HELPER)
+    tab.select(guard(show), filled, [*parts, ways, table, filled], **HELPER)
 
 
 # Gradio puts a prefix before every selector and takes a comma within :is() for the end of one: none of those here.
@@ -313,7 +328,10 @@ CSS = """
 .result .confusion td, .result .confusion th { border: 0; padding: 2px; font-weight: 400; text-align: center;
   overflow: hidden; text-overflow: ellipsis; background: transparent; }
 .result .confusion tbody td { border-radius: 2px; font-variant-numeric: tabular-nums;
-  background: color-mix(in srgb, #5d73a9 calc(.75 * var(--share)), var(--background-fill-secondary)); }
+  background: color-mix(in srgb, #6d86c4 calc(.9 * var(--share)), var(--background-fill-secondary)); }
+.result .worst { margin: 8px 0 0; padding-left: 18px; font-size: 13px; color: var(--body-text-color-subdued); }
+.jump { display: flex; flex-wrap: wrap; gap: 6px 18px; margin: 4px 0 0; }
+.jump a { padding: 6px 2px; font-weight: 700; color: var(--link-text-color); text-decoration: none; }
 .result .confusion.dense { border-spacing: 1px; }
 .result .confusion.dense td { padding: 0; line-height: 1; }
 .result .confusion.dense th { display: none; }

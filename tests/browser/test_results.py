@@ -78,3 +78,11 @@ def test_indonesian_on_a_phone(visit) -> None:
     expect(card.get_by_text("Angka dan pengaturan")).to_be_visible()
     expect(page.get_by_role("heading", name="R4 · CIFAR-10, GAN padat")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_links_lead_to_the_sections(page: Page) -> None:
+    for name, place in (("R4", "#results-R4"), ("All figures", "#results-table")):
+        page.locator("#results-jump").get_by_role("link", name=name, exact=True).click()
+        expect(page.locator(place)).to_be_in_viewport()
+    # Of four hundred cells without words the worst are said.
+    expect(page.locator("[data-model=batik-best-20] .worst li")).to_have_count(5)
