@@ -62,7 +62,8 @@ class TooFew(DataError):
 
     def __init__(self, files: int, rules: Counter[str]) -> None:
         kept = files - rules.total()
-        super().__init__("error.upload.few", files=files, kept=kept, least=LEAST_PICTURES, rules=rules)
+        key = "error.upload.few" if files else "error.upload.nothing"
+        super().__init__(key, files=files, kept=kept, least=LEAST_PICTURES, rules=rules)
 
     def say(self, language: str = "en") -> str:
         """The sentence in ``language``, the rules' names too."""

@@ -253,6 +253,8 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
             return cloths[event.index][0]
 
         shelf.select(guard(take), None, photo, **HELPER)
+        # On a telephone the answer is far above them.
+        shelf.select(None, js="() => document.querySelector('#classify-photo')?.scrollIntoView()", **PRIVATE)
     opened.select(guard(listed), owner, model, **HELPER)
     gr.context.Context.root_block.load(guard(listed), owner, model, **HELPER)
     cancel.click(None, cancels=[asked, changed, switched, listing, *compared], **PRIVATE)

@@ -77,7 +77,7 @@ def test_ticks_stay_when_more_is_dropped(pictures: list[Path], tmp_path: Path):
 def test_visitors_are_kept_apart(pictures: list[Path]):
     basket.add("ayu", pictures)
     assert basket.content("budi") == []
-    with pytest.raises(TooFew, match="handed in: 0"):
+    with pytest.raises(TooFew, match="Drop your pictures first: at least 10"):
         basket.kept("budi", [])
     assert "ayu" not in str(basket.folder_of("ayu"))
 
