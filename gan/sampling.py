@@ -22,6 +22,14 @@ MAX_TRUNCATION = 1.5
 MICRO_BATCH = 4
 
 
+def around(latent: Tensor, count: int, step: float, seed: int) -> Tensor:
+    """(d,) -> (count, d): the latent itself, and others a step away from it in directions drawn from ``seed``."""
+    directions = torch.randn(count, latent.numel(), generator=torch.Generator().manual_seed(seed))
+    latents = math.sqrt(1 - step**2) * latent + step * directions
+    latents[0] = latent
+    return latents
+
+
 class Generator:
     """A trained generator network, ready to sample.
 
@@ -91,10 +99,12 @@ class Generator:
         step: float = 0.25,
         truncation: float = 1.0,
         labels: Sequence[int] | None = None,
+        path: Sequence[int] = (),
     ) -> list[Image.Image]:
         """The picture of ``seed`` first, then ``count − 1`` others a small random step away from it.
 
-        ``step`` runs from 0 (the same picture) to 1 (unrelated ones); the latent keeps its length on average.
+        ``step`` runs from 0 (the same picture) to 1 (unrelated ones); the latent keeps its length on average. ``path``
+        goes on from a neighbour, and again from one of its own: which of the ``count`` was followed, turn by turn.
 
         Raises:
             RequestError: for an argument out of range.
@@ -102,10 +112,12 @@ class Generator:
         self._check(count, seed, truncation, labels)
         if not 0 <= step <= 1:
             raise RequestError("error.request.step")
+        if not all(is_whole(one) and 0 <= one < count for one in path):
+            raise RequestError("error.request.path", most=count - 1)
         latent, maps = self._draw(seed)
-        directions = torch.randn(count, self.latent_size, generator=torch.Generator().manual_seed(seed ^ 0x5EED))
-        latents = math.sqrt(1 - step**2) * latent + step * directions
-        latents[0] = latent
+        latents = around(latent, count, step, seed ^ 0x5EED)
+        for turn, followed in enumerate(path, start=1):
+            latents = around(latents[followed], count, step, seed ^ 0x5EED ^ turn << 32)
         if labels is None and self.classes:
             labels = [seed % self.classes] * count
         return self._from_latents(latents * truncation, maps, labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -54,11 +55,11 @@ def draw(model: catalog.Entry, count: int, seed: int, truncation: float) -> list
 
 
 @on_gpu
-def draw_neighbours(model: catalog.Entry, seed: int, truncation: float) -> list[Image.Image]:
-    """A picture and its neighbours."""
+def draw_neighbours(model: catalog.Entry, seed: int, truncation: float, path: Sequence[int]) -> list[Image.Image]:
+    """A picture and its neighbours, or those of the neighbour that ``path`` leads to."""
     generator = loaded(model)
     labels = [seed % generator.classes] * NEIGHBOURS if generator.classes and isinstance(seed, int) else None
-    return generator.neighbours(seed, NEIGHBOURS, truncation=truncation, labels=labels)
+    return generator.neighbours(seed, NEIGHBOURS, truncation=truncation, labels=labels, path=path)
 
 
 @on_gpu
@@ -98,18 +99,28 @@ def captioned(model: str, pictures: list[Image.Image], seed: int, truncation: fl
     return [(path, say("generate.caption", language, seed=one)) for path, one in zip(paths, seeds, strict=True)]
 
 
-def neighbours(model: str, seed: int, truncation: float = 1.0, owner: str = "", language: str = "en") -> Captioned:
-    """The picture of ``seed`` and others a small step away from it, captioned."""
+def neighbours(
+    model: str,
+    seed: int,
+    truncation: float = 1.0,
+    owner: str = "",
+    path: Sequence[int] = (),
+    language: str = "en",
+) -> Captioned:
+    """The picture of ``seed``, or the neighbour that ``path`` leads to, and others a small step away, captioned."""
     seed = whole(seed)
     if seed is None:
         raise RequestError("error.request.choose")
-    pictures = draw_neighbours(entry(model, "generator", owner), seed, truncation)
-    names = [f"{model}-seed-{seed}-near-{i}" for i in range(len(pictures))]
+    pictures = draw_neighbours(entry(model, "generator", owner), seed, truncation, path)
+    ways = [[*path, i] for i in range(len(pictures))]
+    names = [f"{model}-seed-{seed}-near-{'-'.join(map(str, way))}" for way in ways]
     notes = [
-        {"model": model, "seed": seed, "truncation": f"{truncation:g}", "neighbour": i} for i in range(len(pictures))
+        {"model": model, "seed": seed, "truncation": f"{truncation:g}", "neighbour": " ".join(map(str, way))}
+        for way in ways
     ]
     paths = write_pngs(pictures, names, notes)
-    first, others = say("generate.caption", language, seed=seed), say("generate.near", language, seed=seed)
+    here = " › ".join(map(str, (seed, *path)))
+    first, others = say("generate.caption", language, seed=here), say("generate.near", language, seed=here)
     return [(path, others if i else first) for i, path in enumerate(paths)]
 
 
@@ -256,10 +267,16 @@ def choices(models: list[catalog.Entry], language: str = "en") -> list[tuple[str
     return [(one.titled(language), one.name) for one in models]
 
 
-def pick(event: gr.SelectData, shown: list[int], picked: int | None) -> tuple[int | None, int | None]:
-    """A picture was opened: its seed, and that of the one opened before."""
+def pick(event: gr.SelectData, shown: list[int], picked: int | None) -> tuple[int | None, int | None, list[int]]:
+    """A picture was opened: its seed, that of the one opened before, and no way yet from it to a neighbour."""
     seed = (shown[1] + event.index) % SEEDS
-    return seed, picked if picked != seed else gr.skip()
+    return seed, picked if picked != seed else gr.skip(), []
+
+
+def follow(event: gr.SelectData, here: list) -> tuple[int, list[int]]:
+    """A neighbour was opened: the seed that it comes from, and the way to it; ``here`` is what all of them are of."""
+    seed, path = here
+    return seed, [*path, event.index]
 
 
 def copied(language: str = "en") -> None:
@@ -272,6 +289,8 @@ LINK = "query => new URL(query, window.location.origin + window.location.pathnam
 COPY = "link => { navigator.clipboard?.writeText(link); }"
 # Gradio looks at the row of small pictures below the one that was opened.
 IN_SIGHT = "() => setTimeout(() => document.querySelector('{}')?.scrollIntoView({{block: 'start'}}), 60)"
+# A gallery that shows a picture alone would go on to show another.
+CLOSED = "() => document.querySelector('#generate-close .preview .icon-button-wrapper button:last-of-type')?.click()"
 NEXT = f"(seed, count) => (Number(seed) + Number(count)) % {SEEDS}"
 
 
@@ -349,6 +368,8 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     )  # fmt: skip
     # What the gallery shows, whatever the form says by now: model, first seed, truncation. One a visitor.
     shown = gr.State(opening_facts)
+    # The way from the chosen seed to the neighbour that was opened last; what the neighbours on show are of.
+    way, here = gr.State([]), gr.State([0, []])
     request, mine = [model, count, seed, truncation], [model, count, seed, truncation, owner]
     pictured = [gallery, shown, link, download]
     # Their answers have more parts than the gallery, which alone is to show that it waits.
@@ -372,11 +393,14 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     copy.click(None, link, js=COPY, **PRIVATE)
     copy.click(guard(copied), **HELPER)
 
-    gallery.select(guard(pick), [shown, picked], [picked, before], **HELPER)
+    gallery.select(guard(pick), [shown, picked], [picked, before, way], **HELPER)
+    close.select(guard(follow), here, [picked, way], **HELPER)
+    picked.input(lambda: [], None, way, **HELPER)
     for one in (gallery, close):
         one.select(None, js=IN_SIGHT.format(f"#{one.elem_id}"), **PRIVATE)
+    near.click(None, js=CLOSED, **PRIVATE)
     wander = [
-        near.click(guard(near_shown), [shown, picked, owner], close, **drawing),
+        near.click(guard(near_shown), [shown, picked, way, owner], [close, here], **drawing),
         stroll.click(guard(walk_shown), [shown, before, picked, owner], loop, **drawing),
     ]
     cancel.click(None, cancels=[*drawn, *wander], **PRIVATE)
@@ -390,9 +414,11 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     opened.select(guard(listed), owner, [model, style], **HELPER)
 
 
-def near_shown(shown: list, seed: int | None, owner: str, language: str = "en") -> dict[str, Any]:
-    """More like the chosen picture of those on show."""
-    return gr.update(value=neighbours(shown[0], seed, shown[2], owner, language), visible=True)
+def near_shown(
+    shown: list, seed: int | None, way: list[int], owner: str, language: str = "en"
+) -> tuple[dict[str, Any], list]:
+    """More like the chosen picture, or the neighbour of it that was opened last, and what they are of."""
+    return gr.update(value=neighbours(shown[0], seed, shown[2], owner, way, language), visible=True), [whole(seed), way]
 
 
 def walk_shown(shown: list, seed_a: int | None, seed_b: int | None, owner: str) -> dict[str, Any]:

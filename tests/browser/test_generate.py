@@ -136,9 +136,25 @@ def test_more_like_this_one_and_a_walk(page):
     near = page.request.get(gallery(page, "generate-close").nth(1).get_attribute("src")).body()
     assert read_metadata(near)["seed"] == "20"
 
+    # On from the neighbour that is opened, and back to a picture of the gallery.
+    gallery(page, "generate-close").nth(3).click()
+    page.locator("#generate-near").click()
+    expect(gallery(page, "generate-close").nth(1)).to_have_attribute("src", re.compile("-seed-20-near-3-1"))
+    gallery(page, "generate-close").nth(2).click()
+    page.locator("#generate-near").click()
+    expect(gallery(page, "generate-close").nth(1)).to_have_attribute("src", re.compile("-seed-20-near-3-2-1"))
+    gallery(page).nth(1).click()
+    expect(page.get_by_label("Chosen picture")).to_have_value("21")
+    page.locator("#generate-near").click()
+    expect(gallery(page, "generate-close").nth(1)).to_have_attribute("src", re.compile("-seed-21-near-1"))
+    close_preview(page)
+    gallery(page).nth(0).click()
+    expect(page.get_by_label("Chosen before")).to_have_value("21")
+    close_preview(page)
+
     page.locator("#generate-walk").click()
     loop = page.locator("#generate-loop img")
-    expect(loop).to_have_attribute("src", re.compile(r"walk-22-20\.webp"))
+    expect(loop).to_have_attribute("src", re.compile(r"walk-21-20\.webp"))
     with Image.open(io.BytesIO(page.request.get(loop.get_attribute("src")).body())) as frames:
         assert frames.n_frames > 8
 

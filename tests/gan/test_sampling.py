@@ -125,6 +125,19 @@ def test_neighbours_stay_near(model: Generator) -> None:
     assert 0 < max(map(distance, near)) < distance(far)
 
 
+def test_one_goes_on_from_a_neighbour(model: Generator) -> None:
+    near = model.neighbours(5, count=4, step=0.4)
+    onward = model.neighbours(5, count=4, step=0.4, path=[3])
+    further = model.neighbours(5, count=4, step=0.4, path=[3, 2])
+    assert apart(onward[0], near[3]) <= 1 and apart(further[0], onward[2]) <= 1
+    # Each turn has directions of its own, and the same way leads to the same pictures.
+    assert apart(onward[1], near[1]) > 1 and apart(further[1], onward[1]) > 1
+    assert apart(model.neighbours(5, count=4, step=0.4, path=[3, 2])[1], further[1]) <= 1
+    for path in ([4], [-1], [1.0], [True], ["1"]):
+        with pytest.raises(RequestError, match="by their numbers, 0 to 3"):
+            model.neighbours(5, count=4, path=path)
+
+
 def test_a_walk_is_a_loop_between_two_seeds(model: Generator) -> None:
     frames = model.walk(2, 9, frames=8)
     assert len(frames) == 8

@@ -135,6 +135,10 @@ def test_neighbours_begin_with_the_picture_itself(models):
     assert len(near) == generate.NEIGHBOURS
     assert max(abs(a - b) for a, b in zip(pixels(near[0][0]), pixels(itself[0][0]), strict=True)) <= 1
     assert read_metadata(Path(near[3][0]))["neighbour"] == "3"
+    onward = generate.neighbours("batik-small", 5, path=[3])
+    assert max(abs(a - b) for a, b in zip(pixels(onward[0][0]), pixels(near[3][0]), strict=True)) <= 1
+    assert read_metadata(Path(onward[2][0]))["neighbour"] == "3 2"
+    assert [caption for _, caption in onward[:2]] == ["seed 5 › 3", "near seed 5 › 3"]
 
 
 def test_a_walk_is_an_endless_loop(models):
