@@ -65,6 +65,8 @@ def shoot(page: Page, path: Path) -> None:
     """The whole page, once what moves has come to rest."""
     page.mouse.move(2, 2)
     page.wait_for_timeout(1500)
+    # What sticks to the screen's edge would lie in the middle of a picture of the whole page.
+    page.add_style_tag(content=".actions { position: static !important; }")
     page.screenshot(path=path, full_page=True)
     # A palette takes a quarter of the space, and the repository keeps every version.
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
