@@ -197,6 +197,7 @@ table.answers th, table.answers td { text-align: left; padding: 7px 10px 7px 0; 
 table.answers tr { border: 0 !important; }
 table.answers thead th { font-weight: 400; color: var(--body-text-color-subdued); }
 table.answers tbody th { overflow-wrap: anywhere; }
+table.answers th img { float: left; width: 48px; height: 48px; margin: 0 10px 0 0; border-radius: 3px; }
 table.answers small { display: block; font-weight: 400; color: var(--body-text-color-subdued); }
 table.answers .failed td { color: var(--secondary-700); }
 .dark table.answers .failed td { color: #d9a441; }

@@ -32,13 +32,14 @@ class Row:
     """One line of a table: what was asked or shown, and the answer or why there is none.
 
     ``doubts`` says whether the model names a probability below which it is unsure, ``knows`` what a model of a few
-    labels is asked about alone.
+    labels is asked about alone; ``thumbnail`` is the photo, small, as an address that holds it.
     """
 
     name: str
     found: Answer | CantingError
     doubts: bool
     knows: tuple[str, ...] = ()
+    thumbnail: str = ""
 
 
 def percent(share: float) -> str:
@@ -130,7 +131,8 @@ def table(rows: Iterable[Row], first: str, language: str) -> str:
     for row in rows:
         known = say("classify.knows", language, classes=", ".join(map(motif, row.knows))) if row.knows else ""
         note = f"<small>{html.escape(known)}</small>" if known else ""
-        name = f'<th scope="row">{html.escape(row.name)}{note}</th>'
+        small = f'<img src="{row.thumbnail}" alt="">' if row.thumbnail else ""
+        name = f'<th scope="row">{small}{html.escape(row.name)}{note}</th>'
         if isinstance(row.found, CantingError):
             lines.append(f'<tr class="failed">{name}<td colspan="5">{html.escape(row.found.say(language))}</td></tr>')
             continue

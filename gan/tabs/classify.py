@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
+from PIL import ImageOps
 
 from gan import catalog, own
 from gan.checkpoint import read_config
 from gan.device import on_gpu
 from gan.errors import CantingError, CheckpointError, PictureError
-from gan.tabs.answer import Row, about, as_csv, card, table, why
+from gan.pictures import open_picture
+from gan.tabs.answer import Row, about, as_csv, card, inline, table, why
 from gan.tabs.common import (
     DRAWING,
     HELPER,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from gan.classify import Answer, Explanation
 
 EXAMPLES_A_MODEL = 2
+THUMBNAIL = 96
 # So many labels are few enough to be named.
 FEW = 5
 REAR = {"video": {"facingMode": "environment"}}
@@ -148,11 +151,22 @@ def many(photos: list[tuple[str, str]] | None, model: str, owner: str = "", lang
         raise PictureError("error.picture.many", most=MOST_PHOTOS, found=len(photos))
     asked = entry(model, "classifier", owner)
     found = ask(asked, [path for path, _ in photos])
-    rows = [Row(name, one, doubts(asked)) for (_, name), one in zip(photos, found, strict=True)]
+    rows = [
+        Row(name, one, doubts(asked), thumbnail=thumbnail(path))
+        for (path, name), one in zip(photos, found, strict=True)
+    ]
     path = request_folder() / "canting-motifs.csv"
     # The mark at its start tells spreadsheets that the file is UTF-8.
     path.write_text(as_csv(rows, language), encoding="utf-8-sig", newline="")
     return table(rows, say("classify.column.file", language), language), str(path)
+
+
+def thumbnail(path: str) -> str:
+    """A photo's middle, small, in an address that holds it; "" for what is no picture. Files may be named alike."""
+    try:
+        return inline(ImageOps.fit(open_picture(path, side=THUMBNAIL), (THUMBNAIL, THUMBNAIL)))
+    except PictureError:
+        return ""
 
 
 def examples() -> list[tuple[str, str]]:

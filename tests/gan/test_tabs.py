@@ -303,6 +303,8 @@ def test_several_photos_come_as_a_table_and_a_file_and_broken_ones_do_not_stop_t
     shown, path = classify.many(files, "batik-three", language="en")
     assert shown.count("<tr") == 7 and shown.count('class="failed"') == 3
     assert "&lt;b&gt;one" in shown and "<b>one" not in shown
+    # Which photo a row is of can be seen, whatever its name.
+    assert shown.count('<img src="data:image/jpeg;base64,') == 3
     assert "PDF" in shown and "empty (0 bytes)" in shown and "Not batik" in shown
     with Path(path).open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
