@@ -127,7 +127,6 @@ def test_disk_is_bounded_for_each(studio: Path, make, monkeypatch: pytest.Monkey
     assert third in left(studio)
 
 
-@pytest.mark.usefixtures("end_jobs", "idle")
 def test_a_disk_that_is_nearly_full_takes_no_more_from_anyone(studio: Path, pictures: list[Path], monkeypatch):
     """A real one cannot be filled without filling it for everybody: there is never enough left."""
     basket.add("ayu", pictures)
@@ -139,6 +138,7 @@ def test_a_disk_that_is_nearly_full_takes_no_more_from_anyone(studio: Path, pict
     assert [path.name for path in studio.glob(".new-*")] == []
 
 
+@pytest.mark.usefixtures("end_jobs", "idle")
 def test_a_run_that_trains_is_never_deleted(studio: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CANTING_MOST_RUNS", "1")
     job = jobs.start("tiny", pictures, owner="ayu")
