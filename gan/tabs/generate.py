@@ -113,7 +113,8 @@ def neighbours(
         raise RequestError("error.request.choose")
     pictures = draw_neighbours(entry(model, "generator", owner), seed, truncation, path)
     ways = [[*path, i] for i in range(len(pictures))]
-    names = [f"{model}-seed-{seed}-near-{'-'.join(map(str, way))}" for way in ways]
+    # A file's name has its limits; the picture itself tells the whole way.
+    names = [f"{model}-seed-{seed}-near-{'-'.join(map(str, way[-12:]))}" for way in ways]
     notes = [
         {"model": model, "seed": seed, "truncation": f"{truncation:g}", "neighbour": " ".join(map(str, way))}
         for way in ways
@@ -405,7 +406,13 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     ]
     cancel.click(None, cancels=[*drawn, *wander], **PRIVATE)
     # They are of the model before.
-    model.input(lambda: [gr.update(visible=False)] * 2, None, [close, loop], cancels=wander, **HELPER)
+    model.input(
+        lambda: [gr.update(visible=False), gr.update(visible=False), []],
+        None,
+        [close, loop, way],
+        cancels=wander,
+        **HELPER,
+    )
 
     page = gr.context.Context.root_block
     page.load(None, link, link, js=LINK, **PRIVATE)

@@ -138,6 +138,7 @@ def test_neighbours_begin_with_the_picture_itself(models):
     onward = generate.neighbours("batik-small", 5, path=[3])
     assert max(abs(a - b) for a, b in zip(pixels(onward[0][0]), pixels(near[3][0]), strict=True)) <= 1
     assert read_metadata(Path(onward[2][0]))["neighbour"] == "3 2"
+    assert len(generate.neighbours("batik-small", 5, path=[1] * 200)) == generate.NEIGHBOURS
     assert [caption for _, caption in onward[:2]] == ["seed 5 › 3", "near seed 5 › 3"]
 
 
