@@ -42,8 +42,11 @@ def process_of(record: dict[str, Any]) -> psutil.Process | None:
         process = psutil.Process(recorded["pid"])
         # The time of the machine's start, which the two are counted from, is given in whole seconds.
         same = abs(since_boot(process) - recorded["began"]) < 2
-        if same and process.status() != psutil.STATUS_ZOMBIE and any(record["id"] in a for a in process.cmdline()):
-            return process
+        if same and process.status() != psutil.STATUS_ZOMBIE:
+            # A program that has only just begun has no arguments yet.
+            arguments = process.cmdline()
+            if not arguments or any(record["id"] in one for one in arguments):
+                return process
     except psutil.Error:
         pass
     return None

@@ -477,6 +477,17 @@ def test_a_full_disk_keeps_nobody_from_their_runs_and_starts_no_process_twice(
     assert (state(first), state(second)) == ("failed", "running")
 
 
+def test_a_process_that_has_only_just_begun_is_known(
+    studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
+):
+    """The system gives a program its arguments a moment after ``Popen`` has returned."""
+    job = jobs.start("tiny", pictures)
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: [])
+    assert state(job) == "running"
+    jobs.stop(job)
+    assert idle[0].wait(10) is not None and state(job) == "stopped"
+
+
 def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], idle):
     job = jobs.start("tiny", pictures)
     other = subprocess.Popen([sys.executable, "-c", IDLE.format("pass"), job])
