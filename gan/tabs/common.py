@@ -22,7 +22,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from gan import catalog, own
-from gan.errors import CheckpointError, explained
+from gan.errors import CheckpointError, PictureError, RequestError, explained
 from gan.pictures import metadata, png_bytes
 from gan.settings import checkpoints_folder
 from gan.texts import LANGUAGES, catalogue, say
@@ -92,9 +92,11 @@ def unopened(image: gr.Image) -> gr.Image:
     it first, and a broken one ends in a raw exception."""
 
     def given(payload: Any) -> str | bytes | None:
-        if payload and not payload.path and str(payload.url or "").startswith("data:"):
+        if payload is None or payload.path or not payload.url:
+            return payload.path if payload else None
+        if payload.url[:5].lower() == "data:":
             return data_of(payload.url)
-        return payload.path if payload else None
+        raise PictureError("error.request.file")
 
     image.preprocess = given
     return image
@@ -106,15 +108,33 @@ def data_of(url: str) -> bytes:
     try:
         return base64.b64decode(text)
     except ValueError:
-        return text.encode()
+        return text.encode("utf-8", "replace")
+
+
+def as_files(value: Any) -> Any:
+    """``value`` with Gradio's mark of a file on all that names a path: it checks only what carries the mark, so that
+    without it a caller might have any file of this machine read."""
+    if isinstance(value, dict):
+        mark = {"meta": {"_type": "gradio.FileData"}} if isinstance(value.get("path"), str) else {}
+        return {key: as_files(one) for key, one in value.items()} | mark
+    return [as_files(one) for one in value] if isinstance(value, list) else value
 
 
 class Page(gr.Blocks):
-    """Gradio's page, which fills in what a caller of an endpoint leaves out at the end, as Gradio's own client does."""
+    """Gradio's page, which takes what programs send: what they leave out at the end is filled in, as Gradio's own
+    client does, a file must be one that was uploaded, and what is no file gets a sentence."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **more: Any) -> list[Any]:
         missing = block_fn.inputs[len(inputs) :]
-        return await super().preprocess_data(block_fn, [*inputs, *(one.value for one in missing)], *rest, **more)
+        given = [*as_files(inputs), *(one.value for one in missing)]
+        try:
+            return await super().preprocess_data(block_fn, given, *rest, **more)
+        except gr.Error:
+            raise
+        except Exception as error:
+            log.info("%s was not given what it takes", block_fn.name, exc_info=True)
+            known = explained(error) or RequestError("error.request.file")
+            raise gr.Error(known.say(), title=say("error.title"), duration=10, print_exception=False) from None
 
 
 def whole(value: object) -> object:
@@ -177,7 +197,8 @@ def clear_away(page: gr.Blocks) -> None:
     """Delete uploads and answers older than six hours, and the oldest where they take more than ten gigabytes; never
     what the page opens with.
 
-    Those of an app that has ended since go too: Gradio's own ``delete_cache`` knows only the present process's.
+    Those of an app that has ended since go too, and uploads that broke off: Gradio's own ``delete_cache`` knows only
+    what the present process has received whole, and remembers for ever what somebody else deletes.
     """
     root = Path(get_upload_folder())
     opening = [Path(file).resolve() for block in page.blocks.values() for file in getattr(block, "keep_in_cache", ())]
@@ -187,16 +208,21 @@ def clear_away(page: gr.Blocks) -> None:
         with contextlib.suppress(OSError):
             os.utime(root / name)
     found = []
-    for folder in root.glob("*"):
+    for one in root.glob("*"):
         with contextlib.suppress(OSError):
-            facts = [path.stat() for path in (folder, *folder.rglob("*"))]
-            if folder.is_dir() and folder.name not in needed:
-                found.append((max(fact.st_mtime for fact in facts), sum(fact.st_size for fact in facts), folder))
+            facts = [path.stat() for path in (one, *one.rglob("*"))]
+            if one.name not in needed:
+                found.append((max(fact.st_mtime for fact in facts), sum(fact.st_size for fact in facts), one))
     room, now = CACHE_BYTES, time.time()
-    for newest, size, folder in sorted(found, reverse=True):
+    for newest, size, one in sorted(found, reverse=True):
         room -= size
         if now - newest > CACHE_SECONDS or room < 0:
-            shutil.rmtree(folder, ignore_errors=True)
+            if one.is_dir():
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                one.unlink(missing_ok=True)
+    for known in page.temp_file_sets:
+        known.difference_update([path for path in list(known) if not Path(path).exists()])
 
 
 def write_pngs(pictures: Iterable[Image.Image], names: Sequence[str], notes: Sequence[dict]) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from gan.pictures import png_bytes
+from gan.settings import ROOT
 from tests.browser.conftest import App
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -46,8 +47,37 @@ def test_a_photo_may_come_in_the_request_itself(app: App) -> None:
     assert ended == "complete" and answer["label"].startswith("batik-") and len(answer["confidences"]) == 3
 
 
+def test_only_what_was_uploaded_is_read(app: App) -> None:
+    """A path that a caller makes up leads to no file of the server's, whatever the caller calls it."""
+    picture = str(ROOT / ".github" / "pictures" / "generate-desktop.png")
+    for path in (picture, "/etc/passwd", str(ROOT / "no-such.png")):
+        for mark in (
+            {},
+            {"meta": None},
+            {"meta": []},
+            {"meta": {"_type": "x"}},
+            {"meta": {"_type": "gradio.FileData"}},
+        ):
+            ended, told = call(app, "classify", {"path": path} | mark, "batik-mobilenet-3")
+            assert ended == "error" and "no uploaded file" in json.dumps(told)
+            ended, told = call(app, "start_run", "batik-kawung", [{"path": path} | mark], {})
+            assert ended == "error" and "no uploaded file" in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["data:image/png;base64,AAAA", 5, [""], True, [[1]], {"url": 5}, {"path": 5}, {"url": "ftp://example.org/x.png"}],
+    ids=str,
+)
+def test_what_is_no_file_gets_a_sentence(app: App, value: Any) -> None:
+    ended, told = call(app, "classify", value, "batik-mobilenet-3")
+    assert ended == "error" and "no uploaded file" in json.dumps(told)
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_a_photo_that_is_none_gets_a_sentence(app: App, content: bytes) -> None:
     ended, told = call(app, "classify", data_url(content), "batik-mobilenet-3")
     assert ended == "error" and "picture" in json.dumps(told)
-    assert call(app, "classify", {"url": "data:image/png;base64,torn!"}, "batik-mobilenet-3")[0] == "error"
+    for torn in ("data:image/png;base64,torn!", "DATA:image/png;base64,x", "data:image/png;base64,\udcff", "data:"):
+        ended, told = call(app, "classify", {"url": torn}, "batik-mobilenet-3")
+        assert ended == "error" and "picture" in json.dumps(told)

@@ -449,6 +449,21 @@ def test_the_oldest_answers_make_room_for_new_ones(models, monkeypatch):
     assert not paths[0].exists() and paths[-1].exists()
 
 
+def test_uploads_that_broke_off_are_cleared_away_and_nothing_gone_is_remembered(models):
+    root = Path(common.get_upload_folder())
+    root.mkdir(parents=True, exist_ok=True)
+    broken, going_on = root / "tmpbroken.jpg", root / "tmpfresh.jpg"
+    for path in (broken, going_on):
+        path.write_bytes(b"half")
+    old(broken)
+    page = gr.Blocks()
+    page.upload_file_set.update({str(broken), str(going_on)})
+    common.clear_away(page)
+    assert not broken.exists() and going_on.exists()
+    assert page.upload_file_set == {str(going_on)}
+    going_on.unlink()
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
