@@ -52,7 +52,9 @@ def of_kind(kind: str, model: str) -> Any:
 @app.command()
 def sample(
     model: str,
-    count: Annotated[int, typer.Option(help="How many pictures, 1 to 64.")] = 1,
+    count: Annotated[
+        int | None, typer.Option(help="How many pictures, 1 to 64; one, or one a digit, when absent.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The first picture's seed; the others follow.")] = 0,
     truncation: Annotated[float, typer.Option(help="0 (the average) to 1.5; 1 is what was trained.")] = 1.0,
     labels: Annotated[str, typer.Option(help="Digits to draw, such as 2026.")] = "",
@@ -67,7 +69,7 @@ def sample(
         raise RequestError("error.request.digits", most=MAX_COUNT)
     chosen = [int(digit) for digit in labels] or None
     generator = of_kind("generator", model)
-    pictures = generator.sample(len(chosen) if chosen else count, seed, truncation, chosen)
+    pictures = generator.sample(count, seed, truncation, chosen)
     for i, picture in enumerate(pictures):
         drawn = (seed + i) % (MAX_SEED + 1)
         facts = {"model": generator.name, "seed": drawn, "truncation": truncation}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import threading
@@ -136,10 +137,12 @@ def find(name: str | Path) -> Path:
     """
     text = str(name)
     local = checkpoints_folder() / text
-    if text and text not in (".", "..") and "/" not in text and "\\" not in text and local.is_dir():
-        return local
-    if Path(text).is_dir() and (Path(text) / CONFIG).exists():
-        return Path(text)
+    # A name may be longer than the system allows.
+    with contextlib.suppress(OSError):
+        if text and text not in (".", "..") and "/" not in text and "\\" not in text and local.is_dir():
+            return local
+        if Path(text).is_dir() and (Path(text) / CONFIG).exists():
+            return Path(text)
     if text.count("/") == 1 and not text.startswith((".", "/")):
         from gan.hub import cached
 
@@ -148,7 +151,7 @@ def find(name: str | Path) -> Path:
 
 
 _loaded: dict[Path, tuple[list[float], Any]] = {}
-_lock = threading.Lock()
+_loading: dict[Path, threading.Lock] = {}
 
 
 def load(name: str | Path) -> Any:
@@ -164,7 +167,8 @@ def load(name: str | Path) -> Any:
     label = str(name) if folder.parent.name == "snapshots" else folder.name
     parts = [folder / name for name in (WEIGHTS, CONFIG, REJECTION)]
     changed = [path.stat().st_mtime if path.is_file() else 0.0 for path in parts]
-    with _lock:
+    # While one loads, others that have been loaded answer.
+    with _loading.setdefault(folder, threading.Lock()):
         if folder in _loaded and _loaded[folder][0] == changed:
             return _loaded[folder][1]
         _loaded[folder] = (changed, opened(folder, label))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from typing import Any
 
 from gan.texts import say
 
@@ -17,6 +18,10 @@ class CantingError(Exception):
     def __init__(self, key: str, /, **values: object) -> None:
         super().__init__(key, values)
         self.key, self.values = key, values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its parts, as what crosses from one process to another is."""
+        return type(self).__new__, (type(self),), self.__dict__ | {"args": self.args}
 
     def say(self, language: str = "en") -> str:
         """The sentence in ``language``."""

@@ -83,13 +83,20 @@ def open_picture(source: Source, max_pixels: int = MAX_PIXELS, side: int | None 
 def _check_not_empty(stream: Path | BinaryIO) -> None:
     try:
         if isinstance(stream, Path):
+            if stream.is_dir():
+                raise PictureError("error.picture.folder", path=stream)
             empty = stream.stat().st_size == 0
         else:
             start = stream.tell()
-            empty = not stream.read(1)
+            beginning = stream.read(1)
             stream.seek(start)
+            if not isinstance(beginning, bytes):
+                raise PictureError("error.picture.source")
+            empty = not beginning
     except FileNotFoundError as error:
         raise PictureError("error.picture.missing", path=stream) from error
+    except (AttributeError, TypeError) as error:
+        raise PictureError("error.picture.source") from error
     except (OSError, ValueError) as error:
         raise PictureError("error.picture.broken") from error
     if empty:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -66,9 +68,11 @@ class Generator:
         Raises:
             RequestError: for an argument out of range.
         """
+        labels = self._labels(labels)
         if count is None:
             count = len(labels) if labels is not None else 1
-        labels = self._check(count, seed, truncation, labels)
+        count, seed, truncation = _checked(count, seed, truncation)
+        self._check_number(labels, count)
         pictures = self.sample_tensors([(seed + i) % (MAX_SEED + 1) for i in range(count)], truncation, labels)
         return to_images(pictures)
 
@@ -109,11 +113,11 @@ class Generator:
         Raises:
             RequestError: for an argument out of range.
         """
-        self._check(count, seed, truncation, labels)
-        if not 0 <= step <= 1:
-            raise RequestError("error.request.step")
-        if not all(is_whole(one) and 0 <= one < count for one in path):
-            raise RequestError("error.request.path", most=count - 1)
+        labels = self._labels(labels)
+        count, seed, truncation = _checked(count, seed, truncation)
+        self._check_number(labels, count)
+        step = real_number(step, 1, "error.request.step")
+        path = whole_numbers(path, count - 1, "error.request.path")
         latent, maps = self._draw(seed)
         latents = around(latent, count, step, seed ^ 0x5EED)
         for turn, followed in enumerate(path, start=1):
@@ -128,8 +132,8 @@ class Generator:
         Raises:
             RequestError: for an argument out of range.
         """
-        self._check(frames, seed_a, truncation, None)
-        self._check(frames, seed_b, truncation, None)
+        frames, seed_a, truncation = _checked(frames, seed_a, truncation)
+        frames, seed_b, truncation = _checked(frames, seed_b, truncation)
         a, maps = self._draw(seed_a)
         b, _ = self._draw(seed_b)
         # Half a cosine each way: slow at the two pictures, quicker between them.
@@ -173,25 +177,52 @@ class Generator:
         low, high = self.network.value_range
         return ((pictures - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8).cpu()
 
-    def _check(self, count: int, seed: int, truncation: float, labels: Sequence[int] | None) -> Sequence[int] | None:
-        if not is_whole(count) or not 1 <= count <= MAX_COUNT:
-            raise RequestError("error.request.count", most=MAX_COUNT)
-        if not is_whole(seed) or not 0 <= seed <= MAX_SEED:
-            raise RequestError("error.request.seed", most=MAX_SEED)
-        if not isinstance(truncation, int | float) or not 0 <= truncation <= MAX_TRUNCATION:
-            raise RequestError("error.request.truncation", most=MAX_TRUNCATION)
+    def _labels(self, labels: Sequence[int] | None) -> list[int] | None:
         if labels is None:
             return None
         if not self.classes:
             raise RequestError("error.request.no_labels", model=self.name)
-        if len(labels) != count or not all(is_whole(one) and 0 <= one < self.classes for one in labels):
+        return whole_numbers(labels, self.classes - 1, "error.request.label")
+
+    def _check_number(self, labels: list[int] | None, count: int) -> None:
+        if labels is not None and len(labels) != count:
             raise RequestError("error.request.label", most=self.classes - 1)
-        return labels
 
 
-def is_whole(value: object) -> bool:
-    """Whether ``value`` is a whole number (and not a truth value)."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def _checked(count: int, seed: int, truncation: float) -> tuple[int, int, float]:
+    return (
+        whole_number(count, 1, MAX_COUNT, "error.request.count"),
+        whole_number(seed, 0, MAX_SEED, "error.request.seed"),
+        real_number(truncation, MAX_TRUNCATION, "error.request.truncation"),
+    )
+
+
+def whole_number(value: object, least: int, most: int, key: str) -> int:
+    """``value``, NumPy's and PyTorch's whole numbers too, as an int. Raises RequestError with ``key`` for anything
+    else, truth values included, and out of range."""
+    try:
+        number = operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        number = least - 1
+    if isinstance(value, bool) or not least <= number <= most:
+        raise RequestError(key, most=most)
+    return number
+
+
+def whole_numbers(values: object, most: int, key: str) -> list[int]:
+    """Each of ``values`` as :func:`whole_number` from 0 on."""
+    try:
+        found = list(values)
+    except TypeError as error:
+        raise RequestError(key, most=most) from error
+    return [whole_number(one, 0, most, key) for one in found]
+
+
+def real_number(value: object, most: float, key: str) -> float:
+    """``value``, NumPy's numbers too, as a float from 0 to ``most``. Raises RequestError with ``key`` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= most:
+        raise RequestError(key, most=most)
+    return float(value)
 
 
 def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:

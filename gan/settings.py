@@ -45,15 +45,16 @@ def _storage() -> bool:
 
 def cache_folder() -> Path:
     """What can be made again at any time: ``XDG_CACHE_HOME/canting``, else ``~/.cache/canting``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canting"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "canting"
+    except RuntimeError:
+        # An account without a home, as in some containers.
+        return Path(tempfile.gettempdir()) / "canting"
 
 
 def hub_patience() -> float:
     """How long the Hub may go without a useful answer, in seconds: ``CANTING_HUB_PATIENCE``, else a minute."""
-    try:
-        return float(os.environ.get("CANTING_HUB_PATIENCE") or 60)
-    except ValueError:
-        return 60.0
+    return _number("CANTING_HUB_PATIENCE", 60.0)
 
 
 def on_space() -> bool:

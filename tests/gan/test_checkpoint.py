@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import pickle
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,9 @@ from torch import nn
 from gan import CantingError, catalog
 from gan.card import card, confused
 from gan.checkpoint import LARGEST_IN_HALF, REJECTION, load_folder, load_weights, save, save_weights
-from gan.errors import CheckpointError
+from gan.errors import CheckpointError, PictureError
 from gan.nets.dense import DenseGenerator
+from training.intake import TooFew, UploadError
 
 CONFIG = {
     "kind": "generator",
@@ -181,6 +184,38 @@ def test_errors_speak_both_languages(folder: Path) -> None:
         catalog.load("none")
     assert str(caught.value) == "There is no model called none. There are: small."
     assert caught.value.say("id") == "Tidak ada model bernama none. Yang tersedia: small."
+
+
+def test_while_one_model_loads_others_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog.load("small")
+    save(folder.parent / "slow", DenseGenerator(4).state_dict(), CONFIG)
+    opened, begun, go_on = catalog.opened, threading.Event(), threading.Event()
+
+    def slowly(*arguments: object) -> object:
+        begun.set()
+        assert go_on.wait(20)
+        return opened(*arguments)
+
+    monkeypatch.setattr(catalog, "opened", slowly)
+    loading = threading.Thread(target=catalog.load, args=("slow",))
+    loading.start()
+    other = threading.Thread(target=catalog.load, args=("small",))
+    try:
+        assert begun.wait(20)
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
+    finally:
+        go_on.set()
+        loading.join()
+
+
+def test_errors_cross_from_one_process_to_another() -> None:
+    reason = PictureError("error.picture.small", width=3, height=4, least=16)
+    for error in (reason, UploadError("kain.jpg", reason), TooFew(12, Counter(duplicate=5))):
+        for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert type(same) is type(error) and same.say("id") == error.say("id")
+            assert repr(same) == repr(error)
 
 
 def test_the_card_shows_figures_data_and_limits(folder: Path) -> None:

@@ -65,6 +65,8 @@ def test_the_seeds_of_files_begin_anew_after_the_last(models: Path, monkeypatch,
         (["sample", "digits", "--seed", -1], "A seed is a whole number"),
         (["sample", "digits", "--truncation", 9], "Truncation runs from 0 to 1.5."),
         (["sample", "digits", "--labels", "2a"], "digits, 0 to 9, and nothing else"),
+        (["sample", "digits", "--labels", "2026", "--count", 2], "Give one label from 0 to 9 for each picture."),
+        (["sample", "x" * 300], "There is no model called xxx"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(models, monkeypatch, capsys, tmp_path, words, sentence):

@@ -90,7 +90,19 @@ def test_files_that_are_no_pictures(tmp_path):
         assert key(body) == wanted
         assert key(io.BytesIO(body)) == wanted
     assert key(tmp_path / "none.jpg") == "error.picture.missing"
-    assert key(tmp_path) in ("error.picture.broken", "error.picture.unknown")
+
+
+@pytest.mark.parametrize(
+    "source", [None, 5, [1], bytearray(b"x"), io.StringIO("text")], ids=lambda one: type(one).__name__
+)
+def test_what_is_no_source_of_a_picture_is_refused(source):
+    with pytest.raises(PictureError, match="Give a picture as a path"):
+        open_picture(source)
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    with pytest.raises(PictureError, match="is a folder"):
+        open_picture(tmp_path)
 
 
 def test_a_format_outside_the_list_is_refused():

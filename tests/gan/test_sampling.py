@@ -100,6 +100,9 @@ def test_the_last_seed_wraps_round(model: Generator) -> None:
         {"truncation": -0.1},
         {"truncation": 2},
         {"truncation": float("nan")},
+        {"truncation": True},
+        {"truncation": None},
+        {"seed": np.bool_(True)},
         {"labels": [1]},
     ],
 )
@@ -108,10 +111,26 @@ def test_arguments_out_of_range_are_refused(model: Generator, arguments: dict) -
         model.sample(**({"count": 1} | arguments))
 
 
-@pytest.mark.parametrize("labels", [[10], [-1], [1.0], [True], ["3"]])
+@pytest.mark.parametrize("labels", [[10], [-1], [1.0], [True], ["3"], 3, "3", [None]])
 def test_labels_out_of_range_are_refused(digits: Generator, labels: list) -> None:
     with pytest.raises(RequestError, match="one label from 0 to 9"):
         digits.sample(labels=labels)
+
+
+def test_other_libraries_numbers_are_numbers(digits: Generator) -> None:
+    expected = digits.sample(2, MAX_SEED, 0.5, [1, 2])
+    for numbers in (
+        {"count": np.int64(2), "seed": np.int32(MAX_SEED), "truncation": np.float32(0.5), "labels": np.array([1, 2])},
+        {"count": torch.tensor(2), "seed": torch.tensor(MAX_SEED), "truncation": 0.5, "labels": torch.tensor([1, 2])},
+        {"count": 2, "seed": MAX_SEED, "truncation": 0.5, "labels": (one for one in (1, 2))},
+    ):
+        assert [one.tobytes() for one in digits.sample(**numbers)] == [one.tobytes() for one in expected]
+
+
+@pytest.mark.parametrize("arguments", [{"step": "x"}, {"step": None}, {"step": 1.1}, {"path": 3}, {"path": None}])
+def test_what_leads_to_no_neighbour_is_refused(model: Generator, arguments: dict) -> None:
+    with pytest.raises(RequestError):
+        model.neighbours(5, 4, **arguments)
 
 
 def test_neighbours_stay_near(model: Generator) -> None:

@@ -11,6 +11,7 @@ from string import Formatter
 
 import pytest
 
+from gan import settings
 from gan.catalog import entries
 from gan.settings import ROOT
 from gan.texts import LANGUAGES, catalogue, say
@@ -66,3 +67,18 @@ def test_what_ships_has_a_title_in_both_languages() -> None:
 def test_a_title_that_its_owner_gave_stays() -> None:
     mine = dataclasses.replace(entries("generator")[0], title="Kain nenek")
     assert mine.titled("id") == mine.titled("en") == "Kain nenek"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "soon", ""])
+def test_a_patience_that_is_no_number_is_a_minute(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CANTING_HUB_PATIENCE", value)
+    assert settings.hub_patience() == 60
+
+
+def test_an_account_without_a_home_has_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert settings.cache_folder().is_absolute()
