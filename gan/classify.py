@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gan.catalog import is_number
 from gan.checkpoint import REJECTION
-from gan.device import best_device, inference_context
+from gan.device import best_device
 from gan.errors import CheckpointError, RequestError
 from gan.pictures import Source, open_picture
 
@@ -217,7 +217,8 @@ class Classifier:
 
     def _see(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits, and the pooled features where there is a rejection to ask."""
-        with self._lock, inference_context(self.device):
+        # In float32, as they were measured; what the covariances need is not to be had in less.
+        with self._lock:
             features = self.network.embed(x) if self.rejection else None
             logits = self.network(x) if features is None else self.network.head(features)
         return logits.float(), features

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ from training.data.sources import open_source
 from training.loop import Stopped, precision
 from training.recipes import ClassifierRecipe
 from training.runs import Run
+from training.start import processes
 from training.weights import efficientnet_features, mobilenet_features
 
 # Few pictures at a time keep a layer's activations in a CPU's caches: 8 take 41 ms each where 32 take 70.
@@ -145,7 +146,7 @@ class ClassifierTrainer:
         self.chosen: list[int] = facts.get("chosen", list(range(len(self.data))))
         self.held: list[int] = facts.get("held") or []
         # Not Accelerator().device: the first Accelerator of a process fixes its precision.
-        mixed = precision(recipe.precision, PartialState().device)
+        mixed = precision(recipe.precision, processes().device)
         self.accelerator = Accelerator(mixed_precision=mixed)
         self.device = self.accelerator.device
         torch.manual_seed(recipe.seed)

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
@@ -37,7 +37,7 @@ from training.nearness import Nearness
 from training.projected import ProjectedDiscriminator
 from training.recipes import GanRecipe
 from training.runs import Run
-from training.start import everywhere
+from training.start import everywhere, processes
 from training.transport import Transport
 
 SAMPLE_COUNT = 36
@@ -114,7 +114,7 @@ class GanTrainer:
         check_values(recipe)
         self.recipe, self.data, self.run = recipe, data, run
         # Not Accelerator().device: the first Accelerator of a process fixes its precision.
-        mixed = precision(recipe.precision, PartialState().device)
+        mixed = precision(recipe.precision, processes().device)
         self.accelerator = Accelerator(mixed_precision=mixed)
         self.device = self.accelerator.device
         torch.manual_seed(recipe.seed)

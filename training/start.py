@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,15 @@ from training.runs import Run
 
 
 def processes() -> Any:
-    """accelerate's state: which of the processes that train together this is. To be asked before anything trains.
+    """accelerate's state: which of the processes that train together this is, and on CUDA or else the CPU.
 
-    Without being told, accelerate lets several processes on a machine without a GPU each train on its own.
+    Without being told, accelerate lets several processes on a machine without a GPU each train on its own, and takes
+    Apple's, which has no float64.
     """
     import torch
     from accelerate import PartialState
 
-    return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def everywhere(accelerator: Any, fine: bool) -> bool:

@@ -36,6 +36,18 @@ def finish(process: subprocess.Popen) -> None:
     assert process.returncode == 0, errors.decode()[-3000:]
 
 
+def test_training_takes_the_device_that_sampling_takes() -> None:
+    """On a Mac, whose GPU accelerate would take. It keeps its first answer: a process of its own."""
+    code = (
+        "import torch, accelerate.state as state; torch.backends.mps.is_available = lambda: True;"
+        "torch.backends.mps.is_built = lambda: True;"
+        "getattr(state.is_mps_available, 'cache_clear', lambda: None)();"
+        "from gan.device import best_device; from training.start import processes;"
+        "assert processes().device.type == best_device().type, processes().device"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
 @pytest.mark.timeout(600)
 def test_two_processes_train_as_one_with_the_whole_batch(tmp_path: Path):
     make_cloths(tmp_path / "cloths", 10)
