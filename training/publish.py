@@ -6,6 +6,8 @@ owner turns it on, and then every visitor signs in and publishes in their own na
 
 from __future__ import annotations
 
+import re
+
 import gradio as gr
 
 from gan import hub
@@ -17,6 +19,8 @@ from training import jobs
 
 LICENCES = ("cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc0-1.0", "apache-2.0", "mit", "openrail", "other")
 AT_HOME = ("127.0.0.1", "::1")
+# By one of these a proxy tells that it speaks for somebody else.
+PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
 
 
 def publish(
@@ -70,7 +74,10 @@ def allowed(request: gr.Request | None) -> bool:
         return False
     if request is None or request.client is None:
         return True
-    return request.client.host in AT_HOME and "x-forwarded-for" not in request.headers
+    # A page elsewhere whose name was made to lead here, or a proxy, asks for it by that name.
+    host = re.sub(r":\d*$", "", request.headers.get("host", "")).strip("[]")
+    named = host in (*AT_HOME, "localhost")
+    return named and request.client.host in AT_HOME and not any(one in request.headers for one in PASSED_ON)
 
 
 def section(owner: gr.BrowserState, runs: gr.Radio) -> None:

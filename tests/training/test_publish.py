@@ -96,9 +96,16 @@ class Asker:
     ("settings", "host", "headers", "may"),
     [
         ({}, "127.0.0.1", {}, True),
+        ({}, "127.0.0.1", {"host": "localhost:7860"}, True),
+        ({}, "::1", {"host": "[::1]:7860"}, True),
+        ({}, "::1", {"host": "[::1]"}, True),
         ({}, "192.168.1.20", {}, False),
         ({}, "127.0.0.1", {"x-forwarded-for": "203.0.113.9"}, False),
-        ({"CANTING_PUBLISH": "1"}, "192.168.1.20", {}, True),
+        ({}, "127.0.0.1", {"x-real-ip": "203.0.113.9"}, False),
+        ({}, "127.0.0.1", {"forwarded": "for=203.0.113.9"}, False),
+        ({}, "127.0.0.1", {"host": "canting.example.org"}, False),
+        ({}, "127.0.0.1", {"host": "localhost.example.org:7860"}, False),
+        ({"CANTING_PUBLISH": "1"}, "192.168.1.20", {"host": "canting.example.org"}, True),
         ({"CANTING_PUBLISH": "0"}, "127.0.0.1", {}, False),
         (SPACE, "127.0.0.1", {}, False),
         (SPACE | {"CANTING_PUBLISH": "1"}, "10.0.0.1", {}, True),
@@ -109,7 +116,7 @@ def test_who_may_publish(monkeypatch: pytest.MonkeyPatch, settings, host: str, h
         monkeypatch.delenv(name, raising=False)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    request = Asker(host, headers)
+    request = Asker(host, {"host": "127.0.0.1:7860"} | headers)
     assert publish.allowed(request) is may
     if not may:
         with pytest.raises(HubError, match="turned off here"):
