@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from gan.command_line import run as run_command_line
-from gan.errors import RunError
+from gan.errors import RequestError, RunError
 from gan.settings import runs_folder
+from gan.texts import LANGUAGES
 from training.allocator import keep_memory
 from training.bases import trained_before
 from training.place import DEFAULT_TIMEOUT, Place
@@ -137,14 +138,17 @@ def resume(
         typer.Option(metavar="OWNER/NAME", help="This run's own repository, to push it to while it trains."),
     ] = None,
 ) -> None:
-    """Go on with a run from its last saved state; one that trains on Hugging Face Jobs goes on there."""
-    from training import jobs, records
+    """Go on with a run from its last saved state; one that the app began as the app would, also on Hugging Face
+    Jobs."""
+    from training import jobs
 
-    job = run.resolve().name
-    if (run / "job.json").is_file() and "remote" in records.read(job):
-        shown = (run / "log.txt").stat().st_size
-        jobs.resume(job)
-        show(job, shown)
+    here = run.resolve()
+    if here.parent == runs_folder().resolve() and (here / "job.json").is_file():
+        if threads or to:
+            raise RunError("error.job.options")
+        shown = (here / "log.txt").stat().st_size if (here / "log.txt").exists() else 0
+        jobs.resume(here.name)
+        show(here.name, shown)
     else:
         train(run, threads, to)
 
@@ -226,6 +230,8 @@ def report(
     """Compare the five reports with what was measured here, as Markdown."""
     from training.report import report as compare
 
+    if language not in LANGUAGES:
+        raise RequestError("error.request.language", known=", ".join(LANGUAGES))
     typer.echo(compare(out, language), nl=False)
 
 

@@ -184,8 +184,8 @@ def begin(
             shutil.copyfile(copy, folder / "pictures" / name)
         Run(folder).create(recipe, started=time.time(), **facts)
         # Not before: the run that makes room may be the one whose pictures these are.
-        retention.make_room(owner)
         with records.locked():
+            retention.make_room(owner)
             record = {
                 "id": job,
                 "owner": owner,
@@ -210,8 +210,8 @@ def begin(
 
 
 def stop(job: str) -> None:
-    """Ask a job to save and end; after 20 seconds, or a few minutes elsewhere, it is killed. A waiting one leaves the
-    queue; one that has ended stays as it is.
+    """Ask a job to save and end; after 20 seconds it is killed, after two minutes where it is making its model by then,
+    or a few elsewhere. A waiting one leaves the queue; one that has ended stays as it is.
 
     Raises:
         RunError: when there is no such job.
@@ -266,7 +266,7 @@ def resume(job: str, token: str | None = None) -> None:
             raise RunError("error.job.finished")
         if "remote" in record and not usable(token):
             raise HubError("error.remote.sign_in")
-        for key in ("process", "stopping", "ended"):
+        for key in ("process", "stopping", "keeping", "ended"):
             record.pop(key, None)
         record["ticket"] = records.next_ticket()
         take_up(record, token)
@@ -311,15 +311,22 @@ def delete(job: str) -> None:
         RunError: when there is no such job, or it is training, here or on Hugging Face.
     """
     with records.locked():
-        record = records.read(job)
-        if processes.state_of(record) in ("running", "stopping"):
-            raise RunError("error.job.delete_active")
-        if processes.astray(record):
-            raise RunError("error.job.delete_astray")
-        # First out of everyone's sight, in one move.
-        gone = runs_folder() / f"{records.DELETING}{job}"
-        records.folder_of(job).rename(gone)
+        gone = put_aside(job)
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def put_aside(job: str) -> Path:
+    """Take a job out of everyone's sight, in one move, for whoever holds the records' lock; the folder to delete then.
+
+    Raises:
+        RunError: as :func:`delete`.
+    """
+    record = records.read(job)
+    if processes.state_of(record) in ("running", "stopping"):
+        raise RunError("error.job.delete_active")
+    if processes.astray(record):
+        raise RunError("error.job.delete_astray")
+    return records.folder_of(job).rename(runs_folder() / f"{records.DELETING}{job}")
 
 
 def promote(job: str, step: int) -> None:
@@ -364,13 +371,9 @@ def check_allowed() -> None:
         raise RunError("error.job.off")
 
 
-def advance(without_token: bool = True) -> None:
-    """Start the next waiting jobs while there are places, and kill what was told to stop too long ago.
-
-    Args:
-        without_token: whether that includes a job whose token this process has not got. A worker leaves it to the app,
-            which may have it.
-    """
+def advance() -> None:
+    """Start the next waiting jobs while there are places, and kill what was told to stop too long ago. A job whose
+    token another app has is left to it."""
     if not any(processes.state_of(record) in ("waiting", "stopping") for record in records.every()):
         return
     with records.locked():
@@ -386,8 +389,7 @@ def advance(without_token: bool = True) -> None:
         here = [record for record in everything if "remote" not in record]
         busy = sum(states[record["id"]] in ("running", "stopping") for record in here)
         waiting = [record for record in here if states[record["id"]] == "waiting"]
-        if not without_token:
-            waiting = [record for record in waiting if "push" not in record or token_of(record)]
+        waiting = [record for record in waiting if not left_to_another(record)]
         for record in sorted(waiting, key=lambda record: record["ticket"])[: max(0, slots - busy)]:
             record["process"] = spawn(record["id"])
             try:
@@ -427,14 +429,28 @@ def take_up(record: dict[str, Any], token: str | None) -> None:
     """Keep a job's token, and start the job at once where it takes no place from those that train here."""
     if token:
         _tokens[record["id"]] = token
-    if "remote" in record:
-        record["process"] = spawn(record["id"])
+        # Other apps on the same runs leave it to this one.
+        record["app"] = processes.identity(os.getpid())
+    try:
+        if "remote" in record:
+            record["process"] = spawn(record["id"])
+    except OSError:
+        # It takes no turn in the queue: nobody else would start it.
+        record["ended"] = {"how": "failed"}
+        raise
+    finally:
         records.write(record)
 
 
 def token_of(record: dict[str, Any]) -> str | None:
     """The token that a job's worker is given; None for a job that needs none, and where there is none."""
     return usable(_tokens.get(record["id"])) if "remote" in record or "push" in record else None
+
+
+def left_to_another(record: dict[str, Any]) -> bool:
+    """Whether another app, which lives, has the token of a job that is to have one."""
+    app = record.get("app")
+    return bool(app and app["pid"] != os.getpid() and processes.living(app) and not token_of(record))
 
 
 def spawn(job: str) -> dict[str, Any]:

@@ -35,21 +35,27 @@ def since_boot(process: psutil.Process) -> float:
 
 def process_of(record: dict[str, Any]) -> psutil.Process | None:
     """The living process of a job. One that merely has the same id is told by its start time and command."""
-    recorded = record.get("process")
+    process = living(record.get("process"))
+    if process:
+        with contextlib.suppress(psutil.Error):
+            # A program that has only just begun has no arguments yet.
+            arguments = process.cmdline()
+            if not arguments or any(record["id"] in one for one in arguments):
+                return process
+    return None
+
+
+def living(recorded: dict[str, Any] | None) -> psutil.Process | None:
+    """The process of an :func:`identity`, None when it has ended."""
     if not recorded:
         return None
     try:
         process = psutil.Process(recorded["pid"])
         # The time of the machine's start, which the two are counted from, is given in whole seconds.
         same = abs(since_boot(process) - recorded["began"]) < 2
-        if same and process.status() != psutil.STATUS_ZOMBIE:
-            # A program that has only just begun has no arguments yet.
-            arguments = process.cmdline()
-            if not arguments or any(record["id"] in one for one in arguments):
-                return process
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
-        pass
-    return None
+        return None
 
 
 def state_of(record: dict[str, Any]) -> str:
@@ -71,8 +77,11 @@ def astray(record: dict[str, Any]) -> bool:
 
 
 def stop_seconds(record: dict[str, Any]) -> float:
-    """How long a job may take to stop: one that trains elsewhere has to ask the Hub, and to bring its result home."""
-    return 3 * STOP_SECONDS + hub_patience() if "remote" in record else STOP_SECONDS
+    """How long a job may take to stop: one that trains elsewhere has to ask the Hub, and to bring its result home; one
+    that has saved makes its model, which a busy machine takes a while for."""
+    if "remote" in record:
+        return 3 * STOP_SECONDS + hub_patience()
+    return 6 * STOP_SECONDS if "keeping" in record else STOP_SECONDS
 
 
 @contextlib.contextmanager

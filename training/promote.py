@@ -40,7 +40,8 @@ def promote(folder: Path, step: int | None = None) -> Path:
     with alone(folder):
         if old.is_dir() and not checkpoint.is_dir():
             old.rename(checkpoint)
-        for leftover in (new, old):
+        # A killed export's room, too: it makes the new one in a room of its own.
+        for leftover in (new, old, *folder.glob(f".{NEW}.*")):
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             export_run(folder, new, step)

@@ -19,6 +19,8 @@ from gan.settings import runs_folder
 MAKING, DELETING = ".new-", ".deleted-"
 # The parts of a classifier's run that only its training needs.
 FEATURES, FOLDS = "features", "folds"
+# What every record has.
+NEEDED = {"id", "owner", "title", "base", "pictures", "steps", "created", "ticket"}
 
 
 def own(owner: str, job: str | None) -> str:
@@ -39,11 +41,14 @@ def folder_of(job: str) -> Path:
 
 
 def read(job: str) -> dict[str, Any]:
-    """A job's record. Raises RunError when there is none that can be read."""
+    """A job's record. Raises RunError when there is none that can be read, or it is none of a job."""
     try:
-        return json.loads((folder_of(job) / "job.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        record = json.loads((folder_of(job) / "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError("error.job.unknown") from error
+    if not isinstance(record, dict) or record.get("id") != job or not record.keys() >= NEEDED:
+        raise RunError("error.job.unknown")
+    return record
 
 
 def every() -> list[dict[str, Any]]:

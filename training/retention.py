@@ -37,12 +37,14 @@ def check_disk() -> None:
 
 
 def make_room(owner: str) -> None:
-    """Delete the owner's oldest runs until one more keeps within the limits.
+    """Delete the owner's oldest runs until one more keeps within the limits, for whoever holds the records' lock.
 
     Raises:
         RunError: when the runs that may not be deleted are too many already, nothing is deleted then; when the disk has
             no room for another all the same.
     """
+    from training import jobs
+
     mine = sorted((one for one in records.every() if one["owner"] == owner), key=lambda one: one["created"])
     free = [one for one in mine if may_go(one)]
     sizes = {one["id"]: size(runs_folder() / one["id"]) for one in mine} if most_gigabytes() else {}
@@ -56,14 +58,16 @@ def make_room(owner: str) -> None:
         gone.append(free.pop(0))
         count, room = count - 1, room + sizes.get(gone[-1]["id"], 0)
     for one in gone:
-        remove(one["id"])
+        # One that has begun to train since is left alone.
+        with contextlib.suppress(RunError):
+            shutil.rmtree(jobs.put_aside(one["id"]), ignore_errors=True)
     check_disk()
 
 
 def sweep() -> None:
     """Delete runs and baskets that have lain for longer than the days allowed, and leftovers; at most every ten
     minutes."""
-    from training import basket
+    from training import basket, jobs
 
     global _last_sweep
     if _last_sweep and time.monotonic() - _last_sweep < SWEEP_SECONDS:
@@ -73,10 +77,15 @@ def sweep() -> None:
         limit = 86400 * keep_days()
         for one in records.every():
             if may_go(one) and age(runs_folder() / one["id"]) > limit:
-                remove(one["id"])
+                # It may have gone, or begun to train, meanwhile.
+                with contextlib.suppress(RunError):
+                    jobs.delete(one["id"])
         for folder in (runs_folder() / basket.FOLDER).glob("*[!k]"):
             if age(folder) > limit:
                 shutil.rmtree(folder, ignore_errors=True)
+        for lock in (runs_folder() / basket.FOLDER).glob("*.lock"):
+            if age(lock) > limit and not lock.with_suffix("").exists():
+                lock.unlink(missing_ok=True)
     for prefix in (records.MAKING, records.DELETING):
         for folder in runs_folder().glob(f"{prefix}*"):
             if age(folder) > 3600 * LEFTOVER_HOURS:
@@ -87,14 +96,6 @@ def may_go(record: dict[str, Any]) -> bool:
     """Whether a run may be deleted without being asked for."""
     active = processes.state_of(record) in processes.ACTIVE or processes.astray(record)
     return not active and not record.get("published")
-
-
-def remove(job: str) -> None:
-    """Delete a run; one that has gone, or begun to train, since it was chosen is left alone."""
-    from training import jobs
-
-    with contextlib.suppress(RunError):
-        jobs.delete(job)
 
 
 def age(folder: Path) -> float:

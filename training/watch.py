@@ -148,13 +148,16 @@ def progress(status: Status, language: str = "en") -> str:
     if status.ahead:
         parts.append(say("train.ahead", language, count=status.ahead))
     parts.append(say("train.pictures_count", language, count=status.pictures))
-    if status.kind == "classifier" and status.state == "running" and status.step in (0, status.steps):
-        # What goes on before the first step and after the last takes longer than the steps.
-        parts.insert(1, say("train.checking" if status.step else "train.looking", language))
+    if status.state == "running" and status.step in (0, status.steps):
+        # What goes on before the first step and after the last takes longer than a classifier's steps.
+        before, after = ("looking", "checking") if status.kind == "classifier" else ("preparing", "keeping")
+        parts.insert(1, say(f"train.{after if status.step else before}", language))
     bar = (
         f'<progress max="{status.steps}" value="{min(status.step, status.steps)}" '
         f'aria-label="{say("train.progress", language)}"></progress>'
     )
+    if status.state == "stopped" and status.kind == "generator" and status.step and not status.checkpoint:
+        parts.append(say("train.unmade", language))
     reason = ""
     if status.reason:
         reason = f'<pre style="white-space:pre-wrap">{html.escape(status.reason)}</pre>'

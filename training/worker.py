@@ -58,7 +58,7 @@ def carry_out(folder: Path, token: str) -> int:
                 traceback.print_exc()
     with records.changing(job) as record:
         record["ended"] = ended
-    jobs.advance(without_token=False)
+    jobs.advance()
     return 1 if ended["how"] == "failed" else 0
 
 
@@ -111,11 +111,13 @@ def train(folder: Path, token: str) -> str:
 
         on_step()
         trainer.train(on_step)
-        record = records.read(folder.name)
+        # Whoever stops it waits longer then.
+        with contextlib.suppress(RunError, OSError), records.changing(folder.name) as record:
+            record["keeping"] = True
         promote(folder)
         if trainer.step < trainer.recipe.steps:
             raise Stopped
-        if progress.kind_of(record) == "classifier":
+        if progress.kind_of(records.read(folder.name)) == "classifier":
             from training.held_out import measure
 
             measure(folder, on_step)

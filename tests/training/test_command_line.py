@@ -121,6 +121,7 @@ def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
         (["resume", "nowhere"], "holds no run that can be read"),
         (["export", "nowhere"], "holds no run that can be read"),
         (["evaluate", "nothing"], "There is no model called nothing."),
+        (["report", "--language", "xx"], "The languages are en, id."),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(monkeypatch, capsys, tmp_path, words, sentence) -> None:

@@ -32,6 +32,8 @@ from gan.texts import say
 from tests.training.conftest import DEAF, IDLE, beside, make_base, make_cloths, wait_for
 from training import export as export_module
 from training import jobs, processes, progress, records, tab, watch, worker
+from training.__main__ import main as command_line
+from training.place import Place
 from training.runs import Run
 from training.watch import CALM_SECONDS, EAGER_SECONDS, pace
 
@@ -392,8 +394,10 @@ def test_a_kill_while_promoting_leaves_one_model_or_the_other(studio: Path, trai
         checkpoint = jobs.status(trained).checkpoint
         step = json.loads((checkpoint / "config.json").read_text())["step"]
         assert step in (10, 20) and catalog.load(checkpoint).sample(1)
+    # As a kill in the midst of an export leaves it.
+    (studio / trained / "..checkpoint-new.abcd1234" / ".checkpoint-new").mkdir(parents=True)
     jobs.promote(trained, 20)
-    assert sorted(path.name for path in (studio / trained).glob(".checkpoint*")) == []
+    assert sorted(path.name for path in (studio / trained).glob(".*checkpoint*")) == []
     assert jobs.status(trained).checkpoint.name == "checkpoint"
 
 
@@ -438,6 +442,26 @@ def test_trainings_give_way_as_the_owner_wishes(wish: str, found: int, monkeypat
     assert int(said.stdout) == found
 
 
+def test_what_is_making_its_model_is_given_longer(studio: Path, pictures: list[Path], idle, monkeypatch):
+    monkeypatch.setattr(jobs, "spawn", lambda job, spawn=jobs.spawn: spawn(job, DEAF))
+    job = jobs.start("tiny", pictures)
+    idle[0].stdout.readline()
+    jobs.stop(job)
+    with records.changing(job) as record:
+        record["keeping"] = True
+        record["stopping"] -= 2 * processes.STOP_SECONDS
+    jobs.advance()
+    assert idle[0].poll() is None and state(job) == "stopping"
+    with records.changing(job) as record:
+        record["stopping"] -= 10 * processes.STOP_SECONDS
+    jobs.advance()
+    assert idle[0].wait(10) == -signal.SIGKILL and state(job) == "stopped"
+    told = watch.progress(replace(jobs.status(job), step=3))
+    assert "stopped before its model could be made" in told
+    jobs.resume(job)
+    assert "keeping" not in records.read(job)
+
+
 def test_a_full_disk_is_said_and_the_saved_state_stays(
     studio: Path, pictures: list[Path], idle, monkeypatch: pytest.MonkeyPatch
 ):
@@ -456,6 +480,24 @@ def test_a_full_disk_is_said_and_the_saved_state_stays(
     now = jobs.status(job, "id")
     assert now.state == "failed" and now.reason == say("error.disk.full", "id")
     assert not state_file.exists() and not list(state_file.parent.glob(".state*"))
+
+
+@pytest.mark.timeout(300)
+def test_a_job_resumed_by_command_goes_on_as_one(studio: Path, pictures: list[Path], monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "spawn", lambda job: {"pid": 2**22 - 3, "began": 0})
+        job = jobs.start("tiny", pictures, {"steps": 1})
+    assert state(job) == "failed"
+    monkeypatch.setattr("sys.argv", ["training", "resume", str(studio / job), "--threads", "1"])
+    with pytest.raises(SystemExit) as end:
+        command_line()
+    assert end.value.code == 1 and "leave out --threads" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["training", "resume", str(studio / job)])
+    with pytest.raises(SystemExit) as end:
+        command_line()
+    assert not end.value.code
+    told = jobs.status(job)
+    assert told.state == "finished" and told.checkpoint and str(told.checkpoint) in capsys.readouterr().out
 
 
 def test_a_full_disk_keeps_nobody_from_their_runs_and_starts_no_process_twice(
@@ -486,6 +528,31 @@ def test_a_process_that_has_only_just_begun_is_known(
     assert state(job) == "running"
     jobs.stop(job)
     assert idle[0].wait(10) is not None and state(job) == "stopped"
+
+
+def test_a_job_that_could_not_be_started_elsewhere_waits_for_nobody(
+    studio: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    def refused(job: str) -> dict:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(jobs, "spawn", refused)
+    with pytest.raises(BlockingIOError):
+        jobs.start("tiny", pictures, place=Place(flavor="t4-small", token="hf_x"))
+    (found,) = jobs.list_jobs()
+    assert found.state == "failed"
+
+
+def test_a_folder_with_an_odd_record_is_no_job(studio: Path, pictures: list[Path], idle):
+    job = jobs.start("tiny", pictures, owner="ayu")
+    for number, content in enumerate(("{}", "[]", "null", '{"id": "x"}', "[" * 100_000)):
+        folder = studio / f"{number:024x}"
+        folder.mkdir()
+        (folder / "job.json").write_text(content)
+        with pytest.raises(RunError, match="no such run"):
+            records.read(folder.name)
+    jobs.advance()
+    assert [one.id for one in jobs.list_jobs()] == [job] and jobs.own_models("ayu") == []
 
 
 def test_a_reused_process_id_is_not_the_job(studio: Path, pictures: list[Path], idle):

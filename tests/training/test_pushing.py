@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,9 +66,14 @@ def test_a_run_whose_token_is_gone_trains_on_and_says_so(hub: HubServer, studio:
         job = jobs.start("tiny", pictures, {"steps": 1}, "ayu", Place(push=True, token=TOKEN))
         # As after a restart of the app.
         jobs._tokens.clear()
-    # A process that trains leaves it to the app, which may have the token.
-    jobs.advance(without_token=False)
+    # Another app, while it lives, has the token.
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with records.changing(job) as record:
+        assert record["app"] == processes.identity(os.getpid())
+        record["app"] = processes.identity(other.pid)
+    jobs.advance()
     assert "process" not in records.read(job)
+    other.communicate()
     finished = wait_for(lambda: (now := jobs.status(job)).state == "finished" and now, 240)
     assert finished.note.startswith("This run needs your Hugging Face token, which is never stored")
     assert hub.repositories == {} and finished.checkpoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -147,6 +148,38 @@ def test_a_run_that_trains_is_never_deleted(studio: Path, pictures: list[Path], 
     with pytest.raises(RunError, match="stop it first"):
         jobs.delete(job)
     assert left(studio) == {job} and not list(studio.glob(f"{records.MAKING}*"))
+
+
+@pytest.mark.usefixtures("end_jobs", "idle")
+def test_the_limit_holds_for_starts_at_once(studio: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CANTING_MOST_RUNS", "2")
+    refused = []
+
+    def start() -> None:
+        try:
+            jobs.start("tiny", pictures, owner="ayu")
+        except RunError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(left(studio)) == 2 and len(refused) == 4 and all("You have 2 runs" in one for one in refused)
+
+
+def test_locks_of_baskets_that_have_gone_go_too(studio: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CANTING_KEEP_DAYS", "7")
+    monkeypatch.setattr(retention, "_last_sweep", 0.0)
+    locks = [studio / ".baskets" / f"{name}.lock" for name in ("old", "used", "fresh")]
+    locks[1].with_suffix("").mkdir(parents=True)
+    for lock in locks:
+        lock.touch()
+    for lock in locks[:2]:
+        os.utime(lock, (time.time() - 8 * 86_400,) * 2)
+    retention.sweep()
+    assert [lock.exists() for lock in locks] == [False, True, True]
 
 
 def test_what_may_go_on_at_a_price_elsewhere_is_never_deleted(studio: Path, make, monkeypatch: pytest.MonkeyPatch):
