@@ -43,8 +43,9 @@ def theme() -> gr.themes.Base:
         block_background_fill_dark="*neutral_900",
         block_border_width="0px",
         block_shadow="none",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
+        # Labels lie on pictures.
+        block_label_background_fill="#fffdf9",
+        block_label_background_fill_dark="*neutral_900",
         block_label_text_color="*neutral_600",
         block_label_text_color_dark="*neutral_400",
         block_title_text_color="*neutral_700",
@@ -81,6 +82,9 @@ def theme() -> gr.themes.Base:
         link_text_color_dark=GOLD,
         stat_background_fill="*primary_300",
         stat_background_fill_dark="*primary_500",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
+        checkbox_border_color_selected_dark="*neutral_300",
         checkbox_label_background_fill="transparent",
         checkbox_label_background_fill_dark="transparent",
         checkbox_label_background_fill_hover="*neutral_100",
@@ -115,14 +119,16 @@ footer .divider { display: none; }
   overflow: hidden !important; }
 .swatches .wrap { display: flex; flex-wrap: nowrap; align-items: flex-start; gap: 10px; overflow-x: auto;
   padding: 4px 4px 8px; }
-.swatches label { flex: 0 0 auto; width: 132px; flex-direction: column; align-items: stretch; gap: 6px; padding: 6px;
-  border: 2px solid transparent; border-radius: 8px; background: transparent; box-shadow: none; cursor: pointer; }
+.swatches label { flex: 0 0 auto; width: max(132px, 7em); flex-direction: column; align-items: stretch; gap: 6px;
+  padding: 6px; border: 2px solid transparent; border-radius: 8px; background: transparent; box-shadow: none;
+  cursor: pointer; }
 .swatches label::before { content: ""; display: block; aspect-ratio: 4 / 3; border-radius: 4px;
   background: var(--background-fill-secondary) var(--cloth, none) center / cover; }
 .swatches label:has(input:checked) { border-color: var(--primary-600); background: var(--color-accent-soft); }
 .dark .swatches label:has(input:checked) { border-color: #d9a441; }
 .swatches label:focus-within { outline: 3px solid var(--focus); outline-offset: 1px; }
-.swatches label span { margin: 0 !important; font-size: 14px; line-height: 1.25; text-align: center; }
+.swatches label span { margin: 0 !important; font-size: 14px; line-height: 1.25; text-align: center;
+  overflow-wrap: anywhere; }
 .swatches input { position: absolute; opacity: 0; width: 1px; height: 1px; }
 
 /* Pictures, edge to edge */
@@ -136,7 +142,8 @@ footer .divider { display: none; }
 .pictures .gallery-item:hover .caption-label, .pictures .gallery-item:focus-within .caption-label { opacity: 1; }
 /* An opened picture takes the place of the grid, no more of it than a screen holds. */
 .pictures:has(.preview) .grid-wrap { display: none; }
-.pictures .preview { position: relative !important; inset: auto !important; height: min(62vh, 600px) !important; }
+.pictures .preview { position: relative !important; inset: auto !important; height: min(62vh, 600px) !important;
+  z-index: 1 !important; }
 #generate-close { padding-top: 34px !important; }
 .digits .grid-container { display: flex !important; flex-wrap: wrap; justify-content: center; }
 .digits .gallery-item { flex: 1 1 44px; max-width: 220px; }
@@ -148,8 +155,10 @@ footer .divider { display: none; }
 /* Main actions stay in reach while one looks at the pictures */
 .actions { position: sticky; bottom: 0; z-index: 5; align-items: end; gap: 10px; padding: 10px 0;
   background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
-.actions .form { background: transparent; border: 0; box-shadow: none; gap: 10px; overflow: visible; }
-.actions .block { background: transparent; padding: 0; overflow: visible; }
+.actions .form { background: transparent; border: 0; box-shadow: none; gap: 10px; flex-wrap: nowrap; }
+.actions .block { background: transparent; padding: 0; }
+/* The ring around what has the focus is wider than the field. */
+.actions .form, .actions .block { overflow: visible !important; }
 .cancel { display: none; }
 .tabitem:has([data-testid="status-tracker"]:not(.hide) .progress-text) .cancel { display: flex; }
 progress { appearance: none; display: block; width: 100%; height: 8px; border: 0; border-radius: 4px; overflow: hidden;
@@ -157,6 +166,8 @@ progress { appearance: none; display: block; width: 100%; height: 8px; border: 0
 progress::-webkit-progress-bar { background: var(--border-color-primary); }
 progress::-webkit-progress-value { background: var(--slider-color); }
 progress::-moz-progress-bar { background: var(--slider-color); }
+/* Gradio counts seconds in English, across what is there. */
+[data-testid="status-tracker"] .progress-text { visibility: hidden; }
 /* What went wrong is said in a message; what was there before stays in sight. */
 [data-testid="status-tracker"]:has(.error) { display: none !important; }
 .toast-title { display: none !important; }
@@ -207,7 +218,7 @@ table.answers .failed td { color: var(--secondary-700); }
   .tab-container button { padding-inline: 7px !important; font-size: 14px !important; }
   .gradio-container { padding: 0 12px 16px !important; }
   #masthead { padding-top: 12px; }
-  .swatches label { width: 96px; padding: 5px; }
+  .swatches label { width: max(96px, 6em); padding: 5px; }
   .swatches label span { font-size: 12.5px; }
   .pictures:not(.digits) .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .pictures.many:not(.digits) .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
@@ -226,5 +237,6 @@ table.answers .failed td { color: var(--secondary-700); }
   table.answers td[data-title]::before { content: attr(data-title); display: block; font-size: 12px;
     color: var(--body-text-color-subdued); }
 }
+@media (max-width: 350px) { .tab-container button { padding-inline: 4px !important; font-size: 13px !important; } }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation-duration: .01s !important; } }
 """

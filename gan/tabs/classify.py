@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,12 @@ FAVOURITES = ("batik-best-20", "batik-mobilenet-20")
 MOST_PHOTOS = 100
 # One after the other: an answer to the photo or the model before must not arrive after the one that is asked for now.
 IN_TURN = {"concurrency_id": "recognising", "concurrency_limit": 1, "trigger_mode": "always_last"}
+
+# Two may be told of at once, and the first to be asked for may be the last to be told.
+OF_THIS_PHOTO = """(told, photo) => {
+  const of = /data-photo='([^']*)'/.exec(told)?.[1];
+  return photo?.path && (!of || photo.path.includes(of)) ? told : "";
+}"""
 
 
 @on_gpu
@@ -133,7 +140,13 @@ def side_by_side(photo: str | bytes | None, language: str = "en") -> str:
         except CheckpointError as error:  # one model that cannot be loaded does not silence the others
             rows.append(Row(one.titled(language), error, False))
     title = say("classify.side_by_side", language)
-    return f"<h3>{title}</h3>{table(rows, say('classify.column.model', language), language)}"
+    told = table(rows, say("classify.column.model", language), language)
+    return f"<div data-photo='{escape(which(photo))}'><h3>{title}</h3>{told}</div>"
+
+
+def which(photo: str | bytes) -> str:
+    """What tells an upload from others: the folder that Gradio named after its contents."""
+    return Path(photo).parent.name if isinstance(photo, str) else ""
 
 
 def many(photos: list[tuple[str, str]] | None, model: str, owner: str = "", language: str = "en") -> tuple[str, str]:
@@ -247,8 +260,10 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     switched = model.input(guard(recognise), request, shown, **recognising)
     latest = {**HELPER, **DRAWING, "trigger_mode": "always_last"}
     compared = [event.success(guard(side_by_side), photo, versus, **latest) for event in (asked, changed)]
-    # What is still being told of the photo before must not come after what is told of this one.
-    photo.change(None, cancels=compared, **PRIVATE)
+    photo.change(None, None, versus, js="() => ''", **PRIVATE)
+    # What was still being told of the photo before must not stay beside what is told of this one.
+    for event in compared:
+        event.success(None, [versus, photo], versus, js=OF_THIS_PHOTO, **PRIVATE)
     for event in (asked, changed, switched):
         # An older answer beside a picture that could not be read would be a wrong one.
         event.failure(lambda: ("", "", "", ""), None, [*shown, versus], **HELPER)

@@ -244,6 +244,9 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     """The page as its address asks for it: the models there are now, and the pictures of a link."""
     asked = asked_for(dict(request.query_params))
     models = generators(owner)
+    if asked and asked[0] not in [one.name for one in [*models, *catalog.entries("generator")]]:
+        gr.Warning(say("generate.gone", language, name=asked[0]))
+        asked = None
     if asked is None:
         # The page was laid out for everybody, with captions in English.
         pictures = gr.skip() if language == LANGUAGES[0] or not models else samples(models[0].name, owner, language)
@@ -291,7 +294,7 @@ COPY = "link => { navigator.clipboard?.writeText(link); }"
 # Gradio looks at the row of small pictures below the one that was opened.
 IN_SIGHT = "() => setTimeout(() => document.querySelector('{}')?.scrollIntoView({{block: 'start'}}), 60)"
 # A gallery that shows a picture alone would go on to show another.
-CLOSED = "() => document.querySelector('#generate-close .preview .icon-button-wrapper button:last-of-type')?.click()"
+CLOSED = "() => document.querySelector('{} .preview .icon-button-wrapper button:last-of-type')?.click()"
 NEXT = f"(seed, count) => (Number(seed) + Number(count)) % {SEEDS}"
 
 
@@ -390,6 +393,8 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     )  # fmt: skip
     for event in (*drawn, chosen):
         event.success(None, link, link, js=LINK, **PRIVATE)
+        # Nobody has chosen what would come in the place of the picture that was opened.
+        event.success(None, js=CLOSED.format("#generate-gallery"), **PRIVATE)
 
     copy.click(None, link, js=COPY, **PRIVATE)
     copy.click(guard(copied), **HELPER)
@@ -399,11 +404,13 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     picked.input(lambda: [], None, way, **HELPER)
     for one in (gallery, close):
         one.select(None, js=IN_SIGHT.format(f"#{one.elem_id}"), **PRIVATE)
-    near.click(None, js=CLOSED, **PRIVATE)
+    near.click(None, js=CLOSED.format("#generate-close"), **PRIVATE)
     wander = [
         near.click(guard(near_shown), [shown, picked, way, owner], [close, here], **drawing),
         stroll.click(guard(walk_shown), [shown, before, picked, owner], loop, **drawing),
     ]
+    for event, one in zip(wander, (close, loop), strict=True):
+        event.success(None, js=IN_SIGHT.format(f"#{one.elem_id}"), **PRIVATE)
     cancel.click(None, cancels=[*drawn, *wander], **PRIVATE)
     # They are of the model before.
     model.input(

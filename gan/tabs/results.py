@@ -328,7 +328,7 @@ CSS = """
 .result .confusion td, .result .confusion th { border: 0; padding: 2px; font-weight: 400; text-align: center;
   overflow: hidden; text-overflow: ellipsis; background: transparent; }
 .result .confusion tbody td { border-radius: 2px; font-variant-numeric: tabular-nums;
-  background: color-mix(in srgb, #6d86c4 calc(.9 * var(--share)), var(--background-fill-secondary)); }
+  background: color-mix(in srgb, #6d86c4 calc(.8 * var(--share)), var(--background-fill-secondary)); }
 .result .worst { margin: 8px 0 0; padding-left: 18px; font-size: 13px; color: var(--body-text-color-subdued); }
 .jump { display: flex; flex-wrap: wrap; gap: 6px 18px; margin: 4px 0 0; }
 .jump a { padding: 6px 2px; font-weight: 700; color: var(--link-text-color); text-decoration: none; }
