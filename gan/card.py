@@ -151,7 +151,7 @@ def family(config: dict[str, Any]) -> str:
 
 def learned_from(config: dict[str, Any]) -> str:
     """What the training pictures are."""
-    if family(config) == "batik-gan" and config["kind"] == "generator":
+    if family(config) == "batik-gan" and config["kind"] == "generator" and "!all" not in config["source"]:
         return CURATED
     if str(config.get("source", "")).startswith("batik-motifs:"):
         return SOME_MOTIFS

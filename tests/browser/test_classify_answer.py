@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from gan import catalog
+from gan.tabs.classify import OF_THIS_PHOTO
 from gan.tabs.common import tiles
 from tests.browser.conftest import PHONE
 
@@ -57,6 +58,24 @@ def test_all_classifiers_answer_side_by_side(page, cloth):
     # What a model of a few motifs says is only about these.
     assert [notes for name, *notes in names if "Three" in name] == [["knows only Bali, Betawi, Celup"]] * 3
     assert not any(notes for name, *notes in names if "Three" not in name)
+
+
+def test_a_comparison_goes_with_its_photo(page, cloth, tmp_path):
+    page.get_by_role("tab", name="Classify", exact=True).click()
+    photo, rows = page.locator("#classify-photo input[type=file]"), page.locator("#classify-versus tbody tr")
+    photo.set_input_files(cloth)
+    expect(rows).not_to_have_count(0)
+    (tmp_path / "broken.jpg").write_text("no picture")
+    page.get_by_label("Remove Image").click()
+    expect(rows).to_have_count(0)
+    photo.set_input_files(tmp_path / "broken.jpg")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("not a JPEG")
+    expect(rows).to_have_count(0)
+    # One that comes late is of another photo.
+    of = f"({OF_THIS_PHOTO})"
+    told = "<div data-photo='abc'></div>"
+    for path, stays in (("/tmp/abc/x.jpg", True), ("/tmp/abd/x.jpg", False), (None, False)):
+        assert page.evaluate(f"([told, photo]) => {of}(told, photo)", [told, path and {"path": path}]) == told * stays
 
 
 def test_a_blank_wall_is_said_to_be_no_batik(page, tmp_path):

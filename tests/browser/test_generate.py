@@ -117,7 +117,7 @@ def test_a_link_brings_back_the_same_pictures(page, visit, app):
 
 def test_a_bad_link_is_explained_and_the_page_still_works(visit):
     page = visit("/?model=batik-nowhere&seed=1")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("There is no model called batik-nowhere")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("batik-nowhere, is not here any more: choose")
     assert len(draw(page, 3, 1)) == 1
 
 
@@ -157,6 +157,18 @@ def test_more_like_this_one_and_a_walk(page):
     expect(loop).to_have_attribute("src", re.compile(r"walk-21-20\.webp"))
     with Image.open(io.BytesIO(page.request.get(loop.get_attribute("src")).body())) as frames:
         assert frames.n_frames > 8
+
+
+def test_what_comes_in_the_place_of_an_opened_picture_is_not_taken_for_it(page):
+    draw(page, 20, 3)
+    gallery(page).nth(1).click()
+    opened = page.locator("#generate-gallery .preview")
+    expect(opened).to_be_visible()
+    page.get_by_role("spinbutton", name="Seed", exact=True).fill("30")
+    page.locator("#generate-start").click()
+    taken(page, range(30, 33))
+    expect(opened).to_be_hidden()
+    expect(page.get_by_label("Chosen picture")).to_have_value("21")
 
 
 def test_the_button_is_in_reach_and_an_opened_picture_in_sight(visit):

@@ -245,3 +245,51 @@ def test_a_card_says_what_a_model_was_taught_and_when_it_doubts(folder: Path) ->
 def test_a_card_names_the_most_frequent_mistakes(tmp_path):
     (tmp_path / "confusion.csv").write_text("true \\ predicted,a,b\na,7,1\nb,3,0\n")
     assert confused(tmp_path / "confusion.csv") == "- b taken for a: 3 of 3\n- a taken for b: 1 of 8"
+
+
+@pytest.mark.parametrize(
+    ("source", "licence", "sentence"),
+    [
+        ("mnist:train", "apache-2.0", "are under the Apache licence 2.0"),
+        *(
+            (source, "other", "carry no stated licence")
+            for source in ("batik-gan/batik-parang", "batik-motifs", "anime-faces", "12 pictures", "/home/me/mnist")
+        ),
+    ],
+)
+def test_only_what_was_learned_from_free_pictures_is_free(
+    folder: Path, source: str, licence: str, sentence: str
+) -> None:
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"source": source}))
+    assert f"\nlicense: {licence}\n" in card(folder) and sentence in card(folder)
+
+
+def test_a_card_speaks_of_curation_only_where_there_was_one(folder: Path) -> None:
+    for source, curated in (("batik-gan/batik-parang", True), ("batik-gan/batik-parang!all", False)):
+        (folder / "config.json").write_text(json.dumps(CONFIG | {"source": source}))
+        assert ("without near-duplicates" in card(folder)) is curated
+
+
+def test_a_card_shows_copies_in_the_column_of_what_was_generated(folder: Path) -> None:
+    nearest = {"edges": [0.0, 1.5, 3.0], "fake": [0.25, 0.75], "real": [1.0, 0.0]}
+    (folder / "metrics.json").write_text(json.dumps({"fid": 1.0, "nearest": nearest}))
+    _, rows = card(folder).split("| distance | generated | training |\n|---|---|---|\n")
+    assert rows.split("\n")[:2] == [
+        f"| 0.0 to 1.5 | {'█' * 10} 25.0% | {'█' * 40} 100.0% |",
+        f"| 1.5 to 3.0 | {'█' * 30} 75.0% |  0.0% |",
+    ]
+
+
+def test_a_card_promises_to_turn_pictures_away_only_where_the_model_can(folder: Path) -> None:
+    cloth = {**CONFIG, "report": "R3", "kind": "classifier", "source": "batik-motifs", "unsure_below": 0.5}
+    (folder / "config.json").write_text(json.dumps(cloth))
+    always = "answers with one of them whatever it is shown"
+    assert always in card(folder)
+    (folder / REJECTION).write_bytes(b"")
+    assert always not in card(folder)
+
+
+def test_a_card_says_what_a_training_began_from(folder: Path) -> None:
+    for start, sentence in (("small", "an earlier state of this model"), ("/home/me/base", "began from `base`")):
+        (folder / "config.json").write_text(json.dumps(CONFIG | {"start": start}))
+        assert sentence in card(folder)

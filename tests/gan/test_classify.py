@@ -167,6 +167,21 @@ def test_grey_models_take_colour_pictures(tmp_path):
     assert model.probabilities(torch.zeros(3, 1, 28, 28, dtype=torch.uint8)).shape == (3, 10)
 
 
+def test_a_grey_models_blank_picture_is_no_cloth_to_doubt(tmp_path):
+    described = config("digit-judge", [str(i) for i in range(10)], 28, 1, (0.1307,), (0.3081,), 1)
+    model = catalog.load(save(tmp_path / "digits", build_network(described).state_dict(), described))
+    answer = model.classify(Image.new("RGB", (64, 64), "white"))
+    assert answer.batik is None and answer.sure
+
+
+def test_a_photo_is_never_read_at_less_than_a_narrow_view_needs(folder, tmp_path):
+    large = jpeg(picture(1600, 1200).resize((4000, 3000)))
+    for close, least in ((1.0, 224), (0.25, 896)):
+        changes = {"input": config()["input"] | {"close": close}}
+        narrow = catalog.load(copied(folder, tmp_path / str(close), **changes))
+        assert 2 * least <= min(narrow.explain(large).picture.size) < 3000 + (close < 1)
+
+
 def test_views_cover_the_long_side_in_true_proportions():
     thirds = Image.new("RGB", (600, 200), (255, 0, 0))
     thirds.paste((0, 255, 0), (200, 0, 400, 200))
@@ -296,6 +311,20 @@ def test_a_score_below_the_threshold_is_not_batik(folder, model, tmp_path):
     assert far.classify(picture()).batik is False and not far.classify(picture()).sure
     assert far.explain(picture()).answer.batik is False
     assert dict(far.classify(picture())) == pytest.approx(dict(model.classify(picture())), abs=1e-4)
+
+
+def test_a_picture_is_as_much_batik_as_its_views_are_on_average(folder, model, tmp_path):
+    tensors = rejection_for(model, lambda score: score)
+    with torch.inference_mode():
+        x = normalised(to_input(picture(), 224, 3, 3), [0.5] * 3, [0.25] * 3)
+        features = model.network.embed(x.to(model.device)).float().cpu()
+    views = batik_score(features, *(tensors[key] for key in ("columns", "mean", "scale", "centre", "basis")))
+    for name, threshold, batik in (
+        ("best", (views.mean() + views.max()) / 2, False),
+        ("worst", (views.mean() + views.min()) / 2, True),
+    ):
+        made = copied(folder, tmp_path / name, tensors | {"threshold": threshold[None]})
+        assert catalog.load(made).classify(picture()).batik is batik
 
 
 @pytest.mark.parametrize("change", ["missing", "shape", "columns", "pickle"])

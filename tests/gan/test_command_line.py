@@ -86,6 +86,9 @@ def test_the_table_shows_what_was_measured(models: Path) -> None:
     for some in ({"fid": 3}, {"accuracy": 0.5}, [1]):
         (models / "digits" / "metrics.json").write_text(json.dumps(some))
         assert "not yet" in results_table() and card(models / "digits")
+    figures = {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.625, "images": 1234, "folds": 5}
+    (models / "digits" / "metrics.json").write_text(json.dumps(figures))
+    assert "50.0% (40.0% to 62.5%; 5 folds, 1,234 pictures)" in results_table()
 
 
 def test_classify_says_what_is_no_batik_and_goes_on_past_broken_files(tmp_path: Path, monkeypatch, capsys) -> None:

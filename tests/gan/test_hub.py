@@ -255,6 +255,22 @@ def test_public_only_once_it_is_complete(canting, hub: HubServer) -> None:
     assert made.visibility == "private"
 
 
+def test_what_is_to_be_private_is_at_no_moment_public(canting, hub: HubServer, models: Path) -> None:
+    assert canting("push", "small", "ratna/small", "--public").code == 0
+    small(models / "small", seed=1)
+    assert canting("push", "small", "ratna/small", "--private").code == 0
+    assert asked_for(hub, "PUT", "/settings")[-1] < asked_for(hub, "POST", "/commit/")[-1]
+
+
+def test_nothing_is_deleted_where_others_changed_something(canting, hub: HubServer, models: Path) -> None:
+    assert canting("push", "small", "ratna/small").code == 0
+    made = hub.repository("model", "ratna/small")
+    made.add("by a friend", made.files | {"notes.md": b"hello"})
+    (models / "small" / "metrics.json").unlink()
+    failed(canting("push", "small", "ratna/small"), "has changed since you last pushed or pulled it (by a friend)")
+    assert "metrics.json" in made.files
+
+
 def test_an_organisation_and_a_fine_grained_token_may_publish(canting, hub: HubServer) -> None:
     assert canting("push", "small", "sanggar/small").code == 0
     assert canting("push", "small", "ratna/fine", token=WIDE).code == 0
@@ -294,11 +310,19 @@ def test_an_empty_repository_made_on_the_web_may_be_filled(canting, hub: HubServ
     assert empty.visibility == "public" and len(empty.commits) == 2
 
 
-def test_a_commit_in_between_stops_the_push(canting, hub: HubServer) -> None:
-    assert canting("push", "small", "ratna/new").code == 0
-    hub.misbehave("POST", "/commit/", 412)
+def test_a_commit_in_between_stops_the_push(canting, hub: HubServer, models: Path, monkeypatch) -> None:
+    assert canting("push", "small", "ratna/small").code == 0
+    small(models / "small", seed=1)
+    made = hub.repository("model", "ratna/small")
+
+    def meanwhile(method: str, path: str) -> None:
+        """It comes after the repository was looked at, and before the commit."""
+        if "/preupload/" in path and len(made.commits) == 2:
+            made.add("by a friend", made.files | {"notes.md": b"hello"})
+
+    monkeypatch.setattr(hub, "fault", meanwhile)
     failed(canting("push", "small", "ratna/small"), "Somebody else changed ratna/small at this moment")
-    assert len(commits(hub)) == 1
+    assert commits(hub)[-1] == "by a friend"
 
 
 def test_the_parent_of_the_commit_is_what_was_looked_at(hub: HubServer) -> None:

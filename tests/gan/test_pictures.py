@@ -150,11 +150,11 @@ def test_a_real_huge_jpeg_is_refused():
 
 
 def test_a_telephones_photo_is_never_decoded_in_full():
-    photo = encoded(gradient(4000, 3000), "JPEG", quality=90)
-    picture = open_picture(photo, side=224)
+    scene = gradient(400, 300).resize((4000, 3000))
+    picture = open_picture(encoded(scene, "JPEG", quality=90), side=224)
     assert 448 <= min(picture.size) < 1000
     small = np.asarray(picture.resize((8, 6)), int)
-    assert np.abs(small - np.asarray(gradient(4000, 3000).resize((8, 6)), int)).max() < 8
+    assert np.abs(small - np.asarray(scene.resize((8, 6)), int)).max() < 8
 
 
 def test_side_never_enlarges_and_leaves_small_ones_alone():
@@ -225,6 +225,23 @@ def test_sixteen_bits_keep_their_greys():
     assert np.abs(np.asarray(open_picture(encoded(floats, "TIFF")), float)[..., 0] - ramp / 257).max() <= 1
     spoilt = np.full((32, 32), np.nan, np.float32)
     assert open_picture(Image.fromarray(spoilt)).getpixel((0, 0)) == (0, 0, 0)
+    # One value without end does not turn all the others black.
+    endless = np.full((32, 32), 0.5, np.float32)
+    endless[0, 0] = np.inf
+    assert open_picture(Image.fromarray(endless)).getpixel((20, 20)) == (128, 128, 128)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_deep_greys_that_fit_eight_bits_stay_as_they_are(kind):
+    ramp = np.linspace(0, 200, 64 * 64).reshape(64, 64).astype(kind)
+    opened = np.asarray(open_picture(encoded(Image.fromarray(ramp), "TIFF")), float)[..., 0]
+    assert np.abs(opened - ramp).max() <= 1
+
+
+def test_greys_below_nothing_are_told_apart_too():
+    below = np.linspace(-100, 100, 64, dtype=np.float32).repeat(32).reshape(64, 32)
+    column = np.asarray(open_picture(Image.fromarray(below)), int)[:, 0, 0]
+    assert (np.diff(column) > 0).all()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -313,6 +330,10 @@ def test_metadata_of_other_files(tmp_path):
     for body in (b"", b"<html>", path.read_bytes()[:60]):
         with pytest.raises(PictureError):
             read_metadata(body)
+    # From the header, before anything is decoded.
+    with pytest.raises(PictureError) as caught:
+        read_metadata(png_header(9_000, 9_000))
+    assert caught.value.key == "error.picture.large"
 
 
 def test_to_rgb_returns_a_new_picture():

@@ -106,6 +106,8 @@ def test_quality_comes_before_losses_and_long_curves_are_thinned(root: Path) -> 
     long = [point for point in results.curve(results.results(), "d_loss", "step") if point[2] == "anime-long"]
     assert 100 <= len(long) <= results.CURVE_POINTS
     assert sum(y for _, y, _ in long) / len(long) == pytest.approx(0.5, abs=0.1)
+    # A point stands in the middle of the nine that it is the mean of.
+    assert long[0][:2] == pytest.approx((4, 4 / 9))
 
 
 def test_the_table_holds_numbers_that_sort(root: Path) -> None:
@@ -147,3 +149,33 @@ def test_a_timeline_and_a_confusion_matrix_are_shown_where_they_are(root: Path) 
     shelf = tab.cards(results.results())
     assert "from step 0 to step 1,500" in shelf and "width: 25%" in shelf
     assert "--share:75%" in shelf and "Bali → Celup: 1" in shelf
+
+
+def named(name: str) -> results.Result:
+    return next(one for one in results.results() if one.name == name)
+
+
+def test_digits_are_judged_by_whether_they_can_be_read(root: Path) -> None:
+    add(root, "mnist-cgan", report="R5", digit_accuracy=0.97, fid=5.0)
+    assert results.headline(named("mnist-cgan")) == "digit_accuracy" and results.headline(named("anime-best")) == "fid"
+    headers, rows = results.table([named("mnist-cgan")])
+    assert dict(zip(headers, rows[0], strict=True))["Accuracy %"] == 97.0
+
+
+def test_how_sure_an_accuracy_is_runs_from_low_to_high(root: Path) -> None:
+    add(root, "batik-cnn-3", report="R3", accuracy=0.5, accuracy_low=0.4, accuracy_high=0.625, images=60)
+    expected = "Measured with 60 pictures; 95 % interval 40.0 % to 62.5 %."
+    assert results.measured_with(named("batik-cnn-3")) == expected
+
+
+def test_a_report_names_what_it_lacks(root: Path) -> None:
+    assert results.gaps([named("anime-best"), named("anime-lsgan")]) == []
+    assert results.gaps([named("anime-best")]) == ["The recipe as written has not been measured here yet."]
+    assert len(results.gaps([])) == 2
+
+
+def test_curves_are_told_at_five_moments_the_end_among_them(root: Path) -> None:
+    lines = "".join(f"{i},{i / 10},{8 * i},0.5,0.9,{400 - i}\n" for i in range(101))
+    add(root, "anime-dcgan", history="step,minutes,images,d_loss,g_loss,fid\n" + lines)
+    rows = results.five_moments(named("anime-dcgan"), "en").splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| 0", "| 25", "| 50", "| 75", "| 100"]

@@ -12,15 +12,18 @@ from gan import sampling
 from gan.errors import RequestError
 from gan.nets.cgan import ConditionalGenerator
 from gan.nets.fastgan import FastGANGenerator
-from gan.sampling import MAX_SEED, Generator, slerp
+from gan.sampling import MAX_SEED, Generator, around, slerp
 
 
 def generator(noise: bool) -> Generator:
     torch.manual_seed(0)
     network = FastGANGenerator(64, width=4, latent_size=16, noise=noise)
     # A few passes give the batch norms the statistics of real features, so that pictures differ as trained ones do.
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
     with torch.no_grad():
-        for _ in range(100):
+        for _ in range(10):
             network(torch.randn(16, 16))
         network.to_rgb.weight *= 5
     for module in network.modules():
@@ -37,7 +40,12 @@ def model(request: pytest.FixtureRequest) -> Generator:
 @pytest.fixture(scope="module")
 def digits() -> Generator:
     torch.manual_seed(0)
-    return Generator("digits", {}, ConditionalGenerator(8, 8).eval())
+    network = ConditionalGenerator(8, 8)
+    # As initialised, all pictures are the same grey.
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights *= 4
+    return Generator("digits", {}, network.eval())
 
 
 def apart(a, b) -> int:
@@ -75,6 +83,10 @@ def test_noise_comes_from_the_seed() -> None:
 def test_labels_are_what_is_asked_for(digits: Generator) -> None:
     pictures = digits.sample(labels=[3, 1, 3], seed=0)
     assert [p.mode for p in pictures] == ["L"] * 3
+    assert apart(digits.sample(labels=[3], seed=1)[0], pictures[1]) > 10 < apart(pictures[0], pictures[2])
+    # More than pass through the network at once.
+    many = digits.sample(labels=range(9, -1, -1), seed=0)
+    assert apart(many[7], digits.sample(labels=[2], seed=7)[0]) <= 1
     assert apart(digits.sample(labels=[1], seed=1)[0], pictures[1]) <= 1
     # Without labels the seed decides, so that a picture stays the same whatever is drawn beside it.
     assert apart(digits.sample(3, seed=0)[1], pictures[1]) <= 1
@@ -144,6 +156,43 @@ def test_neighbours_stay_near(model: Generator) -> None:
     assert 0 < max(map(distance, near)) < distance(far)
 
 
+@given(step=st.floats(0, 1), seed=st.integers(0, MAX_SEED))
+@settings(max_examples=20, deadline=None)
+def test_neighbours_latents_are_as_long_as_those_of_the_training(step: float, seed: int) -> None:
+    latent = torch.randn(4096, generator=torch.Generator().manual_seed(0))
+    latents = around(latent, 4, step, seed)
+    assert torch.equal(latents[0], latent)
+    assert latents[1:].std().item() == pytest.approx(1, abs=0.05)
+
+
+def test_each_seed_has_neighbours_in_directions_of_its_own(model: Generator) -> None:
+    one, other = (model.neighbours(seed, count=2, step=1.0)[1] for seed in (5, 6))
+    assert apart(one, other) > 10
+
+
+def test_truncation_and_labels_hold_for_neighbours_and_walks(digits: Generator) -> None:
+    near = digits.neighbours(13, count=2, truncation=0.5, labels=[7, 7])
+    assert apart(near[0], digits.sample(1, 13, 0.5, labels=[7])[0]) <= 1
+    assert apart(digits.walk(13, 4, frames=2, truncation=0.5)[0], digits.sample(1, 13, 0.5)[0]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        *(("neighbours", {"seed": 1, "step": step}) for step in (-0.1, 1.1, float("nan"))),
+        ("neighbours", {"seed": -1}),
+        ("neighbours", {"seed": 1, "count": sampling.MAX_COUNT + 1}),
+        ("walk", {"seed_a": -1, "seed_b": 1}),
+        ("walk", {"seed_a": 1, "seed_b": MAX_SEED + 1}),
+        ("walk", {"seed_a": 1, "seed_b": 2, "frames": 0}),
+        ("walk", {"seed_a": 1, "seed_b": 2, "truncation": 2}),
+    ],
+)
+def test_neighbours_and_walks_out_of_range_are_refused(model: Generator, method: str, arguments: dict) -> None:
+    with pytest.raises(RequestError):
+        getattr(model, method)(**arguments)
+
+
 def test_one_goes_on_from_a_neighbour(model: Generator) -> None:
     near = model.neighbours(5, count=4, step=0.4)
     onward = model.neighbours(5, count=4, step=0.4, path=[3])
@@ -165,6 +214,7 @@ def test_a_walk_is_a_loop_between_two_seeds(model: Generator) -> None:
         # Halfway it is at the other seed; both halves pass through the same pictures.
         assert apart(frames[4], model.sample(1, 9)[0]) <= 1
     assert apart(frames[1], frames[7]) <= 1
+    assert apart(model.walk(2, 2, frames=2)[1], frames[0]) <= 1, "from a seed to itself there is no angle to divide by"
 
 
 @given(share=st.floats(0, 1))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from gan.errors import DataError
@@ -57,6 +57,45 @@ def test_a_twin_in_another_class_drops_both(tmp_path: Path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cloth(seed).save(tmp_path / name)
     assert [one.rule for one in audit.audit(tmp_path)] == ["crosses", "", "crosses"]
+
+
+def test_a_garment_on_white_is_no_flat_cloth():
+    """White in the four corners only, so that no side has a plain strip."""
+    fine = np.random.default_rng(23).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    garment, side = Image.fromarray(fine).resize((256, 256), Image.Resampling.NEAREST), 90
+    assert audit.not_flat_cloth(garment) == ""
+    for _ in range(4):
+        ImageDraw.Draw(garment).polygon([(0, 0), (side, 0), (0, side)], "white")
+        garment = garment.transpose(Image.Transpose.ROTATE_90)
+    assert audit.not_flat_cloth(garment) == "blank"
+
+
+def test_a_short_side_of_128_pixels_is_enough(tmp_path: Path):
+    for side in (127, 128):
+        cloth(3, side).save(tmp_path / f"{side}.png")
+    assert [audit.look_at(tmp_path / f"{side}.png", "").rule for side in (127, 128)] == ["small", ""]
+
+
+def test_a_twin_that_is_dropped_for_itself_takes_no_smaller_one_with_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.duplicates.duplicate_groups", lambda files: [0] * len(files))
+    rules = {"large.png": (900, "strip"), "middle.png": (300, ""), "least.png": (200, "")}
+    findings = [audit.Finding(name, "", width=side, height=side, rule=rule) for name, (side, rule) in rules.items()]
+    audit.mark_duplicates([Path(name) for name in rules], findings)
+    assert [one.rule for one in findings] == ["strip", "", "duplicate"]
+
+
+def test_ten_pictures_are_enough():
+    audit.check_enough([audit.Finding("", "")] * 10, "folder")
+    with pytest.raises(DataError, match="only 9 can be used"):
+        audit.check_enough([audit.Finding("", "")] * 9, "folder")
+
+
+def test_the_sheet_begins_with_what_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rules = {"a.png": "", "b.png": "small", "c.png": "unreadable", "d.png": "strip"}
+    shown: list[audit.Finding] = []
+    monkeypatch.setattr(audit, "contact_sheet", lambda _, findings: shown.extend(findings) or Image.new("RGB", (8, 8)))
+    audit.write([audit.Finding(name, name, rule=rule) for name, rule in rules.items()], tmp_path, tmp_path / "out")
+    assert [one.name for one in shown] == ["b.png", "d.png", "a.png"]
 
 
 def test_the_command_writes_a_report_and_refuses_too_few(folder: Path, tmp_path: Path):

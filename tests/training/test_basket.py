@@ -13,7 +13,7 @@ import pytest
 from gan.errors import DataError, RunError
 from gan.pictures import open_picture
 from tests.training.conftest import beside, make_cloths, make_pictures
-from training import audit, basket, choose, jobs, tab
+from training import audit, basket, choose, jobs, retention, tab
 from training.intake import TooFew
 
 pytestmark = pytest.mark.usefixtures("studio", "end_jobs")
@@ -98,6 +98,26 @@ def test_a_refused_drop_changes_nothing(pictures: list[Path], tmp_path: Path):
         with pytest.raises(DataError):
             basket.add("ayu", bad)
         assert files(basket.folder_of("ayu")) == before
+
+
+def test_a_start_that_fails_keeps_the_basket(pictures: list[Path]):
+    basket.add("ayu", pictures)
+    before = files(basket.folder_of("ayu"))
+    with pytest.raises(RunError), basket.handed_over("ayu"):
+        raise RunError("error.job.busy")
+    assert files(basket.folder_of("ayu")) == before
+    with basket.handed_over("ayu"):
+        assert files(basket.folder_of("ayu")) == before
+    assert basket.content("ayu") == []
+
+
+def test_a_basket_is_as_old_as_its_last_use(pictures: list[Path]):
+    basket.add("ayu", pictures)
+    folder = basket.folder_of("ayu")
+    for path in (folder, *folder.iterdir()):
+        os.utime(path, (0, 0))
+    with basket.locked("ayu"):
+        assert retention.age(folder) < 60
 
 
 def test_start_during_a_drop_is_refused_and_loses_nothing(

@@ -4,17 +4,19 @@ import dataclasses
 import random
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from gan import nets
 from gan.errors import DataError, RunError
 from tests.training.conftest import contents, resuming, wait_for
 from training.augment import augmented, draw_matrix
-from training.classifier import CLEAN, ClassifierTrainer, fused, open_for
+from training.classifier import CLEAN, ClassifierTrainer, FeatureBank, fused, open_for
 from training.data.pictures import PictureSet
 from training.folds import cross_validate
 from training.linear import LinearTrainer
@@ -185,11 +187,16 @@ def test_it_learns_and_never_trains_on_what_is_held(tmp_path, monkeypatch):
     seen = set()
     logits = trainer.logits
     monkeypatch.setattr(trainer, "logits", lambda indices, epochs: (seen.update(indices), logits(indices, epochs))[1])
-    trainer.train()
+    losses = []
+    trainer.train(lambda _, values: losses.append(values["loss"]))
     assert seen == set(range(18)) - set(held)
     assert trainer.predict(held).accuracy == 1
     lines = run.metrics()
     assert lines[-1]["step"] == 60
+    # A line tells of the steps since the one before.
+    ends = [0, *(line["step"] for line in lines)]
+    for line, first, last in zip(lines, ends, ends[1:], strict=False):
+        assert line["loss"] == pytest.approx(sum(losses[first:last]) / (last - first), abs=1e-4)
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert "held_accuracy" in lines[-1]
 
@@ -230,6 +237,79 @@ def test_kept_features_are_those_of_the_network(tmp_path):
     assert ClassifierTrainer(other, started(other, tmp_path / "other")).bank.key != trainer.bank.key
     fewer = PictureSet(trainer.data.pictures[:8], trainer.data.labels[:8], trainer.data.classes)
     assert ClassifierTrainer(recipe, trainer.run, fewer).bank.key != trainer.bank.key
+
+
+def test_passes_are_taken_in_turn_each_of_its_own_view_and_every_picture_moved_in_its_own_way(tmp_path, monkeypatch):
+    recipe = frozen_recipe(tmp_path)
+    # All squares of a striped picture are alike: noise tells them apart.
+    noise = torch.randint(256, (18, 2, 3, 32, 32), dtype=torch.uint8)
+    data = PictureSet(noise, torch.arange(18) % 2, ["across", "along"])
+    trainer = ClassifierTrainer(recipe, started(recipe, tmp_path / "run"), data)
+    views, shown, drawn = noise.unbind(1), [], []
+
+    def still(pictures, recipe, seeds):
+        shown.append(pictures)
+        drawn.extend(seeds)
+        return pictures
+
+    monkeypatch.setattr("training.classifier.augmented", still)
+    for number, view in ((0, 0), (1, 1), (2, 0)):
+        assert trainer.bank[number].shape == (18, 1280)
+        assert torch.equal(torch.cat(shown), views[view])
+        shown.clear()
+    assert len(set(drawn)) == 3 * 18
+    taken: dict[int, list[int]] = {i: [] for i in range(18)}
+    rows = trainer.bank.rows
+
+    def recorded(indices, passes):
+        for i, number in zip(indices, passes, strict=True):
+            taken[i].append(number)
+        return rows(indices, passes)
+
+    monkeypatch.setattr(trainer.bank, "rows", recorded)
+    trainer.train()
+    assert all(numbers == [0, 1, 2, 0, 1][: len(numbers)] and len(numbers) >= 4 for numbers in taken.values())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network": "mobilenet-efficientnet"}, {"network_args": {"width": 2}}, {"start": "batik-mobilenet-3"},
+        {"resolution": 48}, {"channels": 1}, {"mean": (0.1,) * 3}, {"std": (0.1,) * 3}, {"rotation": 1.0},
+        {"shift": 0.5}, {"shear": 1.0}, {"zoom": 0.5}, {"flip": False}, {"views": 3}, {"close": 0.5}, {"seed": 1},
+        {"precision": "bfloat16"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)  # fmt: skip
+def test_features_of_one_frozen_part_are_not_taken_for_anothers(tmp_path, changes):
+    recipe = dataclasses.replace(frozen_recipe(tmp_path), precision="float32")
+    data = PictureSet(torch.zeros(2, 1, 3, 32, 32, dtype=torch.uint8))
+
+    def key(recipe: ClassifierRecipe) -> str:
+        return FeatureBank(SimpleNamespace(recipe=recipe, data=data, device=torch.device("cpu"))).key
+
+    assert key(dataclasses.replace(recipe, **changes)) != key(recipe) == key(dataclasses.replace(recipe, steps=7))
+
+
+def test_the_rate_falls_from_the_whole_to_nothing_along_half_a_cosine(tmp_path):
+    recipe = digits_recipe(tmp_path)
+    trainer = ClassifierTrainer(recipe, started(recipe, tmp_path / "run"))
+    rates = []
+    for trainer.step in (0, 10, 20, 40):
+        rates.append(trainer.rate() / recipe.rate)
+    assert rates == pytest.approx([1, (1 + 0.5**0.5) / 2, 0.5, 0])
+
+
+def test_the_loss_is_that_of_smoothed_labels(tmp_path, monkeypatch):
+    recipe = digits_recipe(tmp_path, smoothing=0.2)
+    trainer = ClassifierTrainer(recipe, started(recipe, tmp_path / "run"))
+    # Certain of what is right: were the labels not smoothed, that would cost nothing.
+    monkeypatch.setattr(
+        trainer,
+        "logits",
+        lambda indices, _: (50.0 * F.one_hot(trainer.data.labels[indices], 2)).requires_grad_(),
+    )
+    assert trainer.train_step() == {"loss": pytest.approx(50 * 0.1, rel=1e-3), "accuracy": 1}
 
 
 def test_pictures_are_taken_as_the_report_takes_them(tmp_path):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gan import catalog, nets
-from gan.checkpoint import load_folder, load_weights
+from gan.checkpoint import DISCRIMINATOR, load_folder, load_weights, save
 from gan.errors import RunError
 from gan.nets.cgan import ConditionalGenerator
 from gan.nets.fastgan import FastGANGenerator
@@ -21,7 +24,7 @@ from tests.training.test_loop import SMALL
 from training import export as export_module
 from training.__main__ import changed, main
 from training.bases import trained_before
-from training.export import export_run, write_history
+from training.export import export_run, write_history, write_samples
 from training.processes import training_alone
 from training.recipes import RECIPES, GanRecipe
 from training.runs import Run, flatten, unflatten
@@ -223,12 +226,22 @@ def test_what_was_made_after_the_state_that_is_taken_up_goes(tmp_path: Path) -> 
     """Another training's, if the run was rolled back; and export would take it for the newest."""
     run = Run(tmp_path)
     (tmp_path / "samples").mkdir()
-    for step in (5, 7):
+    for step in (5, 6, 7):
         run.save_snapshot(step, {"w": torch.ones(2)}, {"w": torch.ones(2)})
         (tmp_path / "samples" / f"step-{step:06d}.png").touch()
     run.forget_after(6)
     left = {path.name for folder in ("snapshots", "samples") for path in (tmp_path / folder).iterdir()}
-    assert left == {"step-000005.safetensors", "discriminator-000005.safetensors", "step-000005.png"}
+    kinds = ("step-{}.safetensors", "discriminator-{}.safetensors", "step-{}.png")
+    assert left == {kind.format(f"{step:06d}") for kind in kinds for step in (5, 6)}
+
+
+@pytest.mark.parametrize("leave", [lambda run: run.add_metrics(step=1), lambda run: run.save_state({"step": 1})])
+def test_a_training_that_has_begun_is_not_taken_back(tmp_path: Path, leave) -> None:
+    run = Run(tmp_path / "run")
+    run.create(RECIPE)
+    leave(run)
+    run.discard()
+    assert run.read()["recipe"]["name"] == RECIPE.name
 
 
 def test_a_refused_training_takes_nothing_from_a_folder_that_was_there(monkeypatch, tmp_path: Path) -> None:
@@ -260,6 +273,54 @@ def test_export_takes_the_newest_snapshot_and_writes_a_checkpoint(tmp_path: Path
     assert names == {"config.json", "model.safetensors", "history.csv", "samples.png", "README.md"}
     rows = (folder / "history.csv").read_text().splitlines()
     assert rows == ["step,minutes,images,d_loss", "10,10.0,80,1.0", "20,20.0,160,1.0"]
+
+
+def test_the_grid_of_samples_shows_the_seeds_row_by_row(tmp_path: Path) -> None:
+    network = ConditionalGenerator(4, 4)
+    # As initialised, all pictures are the same grey.
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights *= 8
+    arguments = {"latent_size": 4, "width": 4}
+    config = {"kind": "generator", "network": "cgan", "arguments": arguments, "resolution": 28}
+    folder = save(tmp_path / "digits", network.state_dict(), config)
+    write_samples(folder)
+    model = catalog.load(folder)
+
+    def grey(picture: Image.Image) -> np.ndarray:
+        return np.asarray(picture.convert("L")).astype(int)
+
+    with Image.open(folder / "samples.png") as grid:
+        cells = [grid.crop((x, y, x + 28, y + 28)) for y in range(0, 280, 28) for x in range(0, 280, 28)]
+    for seed in (0, 3, 30, 47, 99):
+        (picture,) = model.sample(1, seed)
+        off = [np.abs(grey(cell) - grey(picture)).max() for cell in cells]
+        assert off[seed] <= 1 and sorted(off)[1] > 5
+
+
+def test_an_export_brings_back_what_a_killed_one_had_set_aside(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    folder = export_run(tmp_path / "run", tmp_path / "digits")
+    (folder / "notes.txt").write_text("mine")
+    room = tmp_path / ".digits.abc_1234"
+    room.mkdir()
+    folder.rename(room / "before")
+    os.utime(room, (0, 0))
+    export_run(tmp_path / "run", folder)
+    assert (folder / "notes.txt").read_text() == "mine" and not room.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "report", "there"),
+    [("batik-parang", "R1", True), ("batik-parang-report", "R1", False), ("small", "R4", False)],
+)
+def test_discriminators_ship_where_fine_tuning_begins_with_them(tmp_path: Path, name: str, report: str, there: bool):
+    network = {"resolution": 64, "width": 4}
+    changes = {"name": name, "report": report, "network": "fastgan", "network_args": network, "resolution": 64}
+    run = Run(tmp_path / "run")
+    run.create(dataclasses.replace(SMALL, **changes))
+    run.save_snapshot(1, FastGANGenerator(**network).state_dict(), {"judge.weight": torch.ones(2)})
+    assert (export_run(run.folder, tmp_path / name) / DISCRIMINATOR).is_file() is there
 
 
 def test_another_model_in_the_same_folder_takes_over_no_figures(tmp_path: Path) -> None:
@@ -308,6 +369,16 @@ def test_a_long_history_is_thinned(tmp_path: Path, lines: int, rows: int) -> Non
     write_history(run, tmp_path / "history.csv", lines)
     kept = history(tmp_path / "history.csv")
     assert abs(len(kept) - rows) <= 1 and kept[-1]["step"] == lines - 1
+
+
+def test_a_thinned_history_keeps_what_was_measured(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.create(RECIPE)
+    for i in range(1000):
+        run.add_metrics(step=i, seconds=1, images=8, **({"kid": 0.1} if i % 250 == 101 else {}))
+    write_history(run, tmp_path / "history.csv", 1000)
+    rows = history(tmp_path / "history.csv")
+    assert [row["step"] for row in rows if "kid" in row] == [101, 351, 601, 851] and len(rows) < 500
 
 
 def test_minutes_go_on_from_those_of_the_model_that_a_run_began_with(monkeypatch, tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ def test_the_memory_forgets_the_oldest():
     assert memory.seen.tolist() == [8, 0]
 
 
+def test_what_is_not_remembered_yet_pulls_on_nothing():
+    """A memory that is half full says what a full one of half the size says."""
+    half, whole = FeatureMemory(5, size=4), FeatureMemory(5, size=8)
+    described = clusters(half, torch.arange(4) % 2)
+    for memory in (half, whole):
+        memory.add("real", described)
+        memory.add("fake", [x + 0.1 for x in described])
+    assert whole(described).item() == pytest.approx(half(described).item())
+
+
 def test_pictures_are_described_with_gradients_at_any_side():
     memory = FeatureMemory(5, size=4)
     pictures = torch.rand(2, 3, 64, 64, requires_grad=True)

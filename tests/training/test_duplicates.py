@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gan.errors import PictureError
+from training import duplicates
 from training.data.sources import to_tensor
 from training.duplicates import duplicate_groups
 
@@ -70,7 +71,9 @@ def test_files_that_are_no_pictures_are_compared_by_their_bytes(tmp_path):
     for name, body in {"a.jpg": b"<html>1", "b.jpg": b"<html>2", "c.jpg": b"<html>1"}.items():
         (tmp_path / name).write_bytes(body)
     cloth(0).save(tmp_path / "d.png")
-    assert duplicate_groups(sorted(tmp_path.iterdir())) == [0, 1, 0, 2]
+    cloth(1).save(tmp_path / "e.png")
+    cloth(0).resize((80, 60)).save(tmp_path / "f.png")
+    assert duplicate_groups(sorted(tmp_path.iterdir())) == [0, 1, 0, 2, 3, 2]
     with pytest.raises(PictureError, match="none.jpg"):
         duplicate_groups([tmp_path / "none.jpg"])
 
@@ -86,6 +89,14 @@ def test_chains_and_nothing():
 def test_features_find_more():
     features = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [9.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
     assert duplicate_groups([cloth(seed) for seed in range(5)], features) == [0, 1, 0, 2, 3]
+
+
+def test_more_pictures_than_are_compared_at_once(monkeypatch):
+    monkeypatch.setattr(duplicates, "BLOCK", 2)
+    cloths = [cloth(seed) for seed in range(4)]
+    assert duplicate_groups([*cloths, *(one.resize((80, 60)) for one in cloths[2:])]) == [0, 1, 2, 3, 2, 3]
+    features = torch.eye(4)[[0, 1, 2, 3, 2]]
+    assert duplicate_groups([*cloths, cloth(4)], features) == [0, 1, 2, 3, 2]
 
 
 @settings(max_examples=10, deadline=None)

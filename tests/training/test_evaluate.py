@@ -4,12 +4,14 @@ import csv
 import dataclasses
 import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from gan.card import mistakes
 from gan.catalog import load
 from gan.checkpoint import build_network, save
 from gan.classify import Answer
@@ -129,10 +131,68 @@ def test_a_classifier_is_cross_validated_from_run_to_metrics(places, monkeypatch
     assert {"step", "minutes", "images", "loss", "accuracy", "held_loss", "held_accuracy"} <= history[-1].keys()
     assert (folder / "README.md").is_file()
     assert [label for label, _ in load("motifs").classify(places / "data" / "motifs" / "b" / "0.png")][0] in "abc"
+    facts = [Run(fold).read() for fold in (places / "runs").glob("motifs-folds-*/?")]
+    assert sorted(i for one in facts for i in one["held"]) == list(range(30)) and len(facts) == 3
+    assert all(sorted([*one["chosen"], *one["held"]]) == list(range(30)) for one in facts)
     # The folds are there already: nothing is trained again, and the figures are the same.
     monkeypatch.setattr("training.classifier.ClassifierTrainer.train_step", lambda self: pytest.fail("trained again"))
     again = evaluate("motifs")
     assert {**again, "date": ""} == {**figures, "date": ""}
+
+
+def test_what_is_like_a_held_picture_is_left_out_with_it(monkeypatch):
+    monkeypatch.setattr(module, "groups_of", lambda recipe, data: [0, 1, 2, 1])
+    trainer = SimpleNamespace(recipe=None, data=None, held=[1])
+    at_large = torch.arange(5)[:, None, None]
+    assert module.without(trainer, at_large, [7, 1, 0, 1, 2]).flatten().tolist() == [0, 2, 4]
+
+
+BATIK = PictureSet([0] * 4, torch.zeros(4, dtype=torch.long), description="four cloths")
+
+
+class Fold:
+    """A trainer that is surer of what it was trained on than of what it held; of strangers as they say themselves."""
+
+    run, data = None, BATIK
+
+    def __init__(self, held):
+        self.held = held
+
+    def predict(self, indices, data=BATIK):
+        own = [2.0 if i in self.held else 9.0 for i in range(4)]
+        sure = [(own if data is BATIK else data.pictures)[i] for i in indices]
+        logits = torch.tensor([[[one, 0.0]] for one in sure])
+        return Predictions(list(indices), torch.zeros(len(sure), dtype=torch.long), logits)
+
+
+def test_strangers_are_told_from_what_was_held_and_the_worst_source_counts(monkeypatch):
+    recipe = dataclasses.replace(RECIPES["batik-cnn-3"], channels=1, at_large="", calibrate=False)
+    strangers = {"far-off:test": PictureSet([1.0, 1.5]), "near": PictureSet([1.0, 3.0])}
+    outside = {name: (list(range(4)), BATIK, pictures) for name, pictures in strangers.items()}
+    monkeypatch.setattr(module, "others", lambda recipe: outside)
+    monkeypatch.setattr(module, "cross_validate", lambda recipe: [Fold([0, 1]), Fold([2, 3])])
+    parts, found, _ = module.cross_validated(recipe)
+    assert (parts["not_batik_far_off"], parts["not_batik_near"], parts["not_batik_auroc"]) == (1.0, 0.5, 0.5)
+    assert found.indices == [0, 1, 2, 3]
+
+
+def test_confused_classes_are_read_as_they_were_written(tmp_path):
+    module.write_confusion(tmp_path / "confusion.csv", torch.tensor([[3, 1], [0, 4]]), ["a", "b"])
+    assert mistakes(tmp_path / "confusion.csv") == [("a", "b", 1, 4)]
+
+
+def test_held_out_curves_are_the_mean_of_the_folds(tmp_path):
+    """At the steps of the shipped training's own lines, which need not be those of the folds'."""
+    (tmp_path / "history.csv").write_text("step,loss\n10,1\n20,1\n")
+    runs = [Run(tmp_path / name) for name in ("0", "1")]
+    for run, losses in zip(runs, ((4.0, 2.0), (2.0, 0.0)), strict=True):
+        for step, loss in zip((10, 30), losses, strict=True):
+            run.add_metrics(step=step, held_loss=loss, held_accuracy=loss / 4)
+    module.write_curves(tmp_path / "history.csv", runs)
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["loss"], row["held_loss"]) for row in rows] == [("10", "1", "3.0"), ("20", "1", "2.0")]
+    assert [row["held_accuracy"] for row in rows] == ["0.75", "0.5"]
 
 
 class Digits:
@@ -233,6 +293,26 @@ def test_a_generator_is_measured_on_its_first_seeds(places, monkeypatch):
     assert figures["searched"] == len(own) == 12 and len(real) == 9
     assert torch.equal(mirrored, own.flip(-1))
     assert torch.equal(fake, load("small").sample_tensors(range(9)))
+
+
+def test_mirrored_digits_are_no_digits_and_labels_go_by_the_seed(places, monkeypatch):
+    arguments = {"latent_size": 4, "width": 4}
+    described = {"kind": "generator", "network": "cgan", "arguments": arguments, "recipe": "mnist-cgan"}
+    described |= {"source": "pictures", "resolution": 28, "channels": 1}
+    save(places / "checkpoints" / "small", build_network(described).state_dict(), described)
+    draw_motifs(places / "data" / "pictures", 4)
+    from training import metrics
+
+    seen = []
+
+    def features(pictures):
+        seen.append(torch.cat(list(pictures)))
+        return torch.randn(len(seen[-1]), 8, generator=torch.Generator().manual_seed(len(seen)))
+
+    monkeypatch.setattr(metrics, "features", features)
+    monkeypatch.setattr(metrics, "recall_by_class", lambda fake, asked, real, known: asked.tolist())
+    assert evaluate("small", samples=12)["recall_by_class"] == [*range(10), 0, 1]
+    assert len(seen) == 2, "what was generated, and the pictures as they are"
 
 
 def test_folds_are_joined_in_the_order_of_the_data():

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +9,7 @@ from hypothesis import strategies as st
 from training import folds
 from training.data.pictures import PictureSet
 from training.folds import stratified_folds
-from training.recipes import RECIPES
+from training.recipes import RECIPES, ClassifierRecipe
 
 # Pictures as (class, group); groups may cross classes, as wrongly labelled twins do.
 SETS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=12, max_size=80)
@@ -76,3 +79,26 @@ def test_groups_reach_across_both_batik_folders(tmp_path, monkeypatch):
     assert sorted(seen[0]) == sorted(names)
     assert folds.groups_of(RECIPES["batik-cnn-3"], data) == [0, 0]
     assert len(seen) == 1, "the answer is kept"
+    (tmp_path / names[0]).write_bytes(b"another cloth under the same name")
+    folds.groups_of(RECIPES["batik-cnn-3"], data)
+    assert len(seen) == 2
+
+
+def test_blurred_copies_belong_to_the_groups_of_their_pictures(monkeypatch):
+    recipe = replace(RECIPES["batik-best-20"], at_large="cloths", blurs=(8, 16), views=1, train_views=2)
+    data = PictureSet([torch.zeros(3, 40, 40 + i, dtype=torch.uint8) for i in range(3)])
+    asked, seen = [], []
+
+    def of(shown: PictureSet) -> torch.Tensor:
+        seen.append([tuple(picture.shape[1:]) for picture in shown.pictures])
+        return torch.zeros(len(shown), int(shown.description), 5)
+
+    def squares(shown: PictureSet, recipe: ClassifierRecipe) -> PictureSet:
+        return replace(shown, description=str(max(recipe.views, recipe.train_views)))
+
+    monkeypatch.setattr(folds, "opened", lambda recipe, source: asked.append(source) or data)
+    monkeypatch.setattr(folds, "squares", squares)
+    monkeypatch.setattr(folds, "groups_of", lambda recipe, data: [0, 1, 1])
+    features, groups = folds.at_large(SimpleNamespace(recipe=recipe, bank=SimpleNamespace(of=of)))
+    assert asked == ["cloths"] and features.shape == (6, 1, 5) and groups == [0, 1, 1] * 2
+    assert seen == [[(40, 40), (40, 41), (40, 42)], [(8, 8), (16, 16), (8, 8)]]

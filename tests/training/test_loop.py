@@ -458,3 +458,59 @@ def test_only_whole_pictures_are_measured(tmp_path: Path, monkeypatch) -> None:
     one = trainer(tmp_path, pictures(256), **changes)
     one.train()
     assert [line["step"] for line in one.run.metrics() if "kid" in line] == [3, 4]
+
+
+def test_an_accumulated_step_sees_as_many_different_pictures(tmp_path: Path) -> None:
+    values = (10 * torch.arange(20, dtype=torch.uint8))[:, None, None, None].expand(20, 3, 32, 32)
+    one = trainer(tmp_path, PictureSet(values.contiguous()), batch=5, accumulate=2)
+    seen = []
+    for one.step in range(2):
+        for micro in range(2):
+            pictures, _ = one.reals(micro)
+            seen += pictures[:, 0, 0, 0].add(1).mul(127.5).round().tolist()
+    # Two steps of ten are one pass over twenty.
+    assert sorted(seen) == [10.0 * i for i in range(20)]
+
+
+def test_pictures_are_shown_in_the_range_that_the_generator_draws_in(tmp_path: Path) -> None:
+    values = torch.randint(256, (20, 1, 28, 28), dtype=torch.uint8)
+    digits = {"network": "cgan", "network_args": {}, "discriminators": {"cgan": {}}, "resolution": 28, "channels": 1}
+    one = trainer(tmp_path, PictureSet(values, torch.arange(20) % 10, [str(i) for i in range(10)]), batch=20, **digits)
+    shown, labels = one.reals(0)
+    assert shown.min() >= 0 and shown.max() <= 1
+    assert sorted(shown.mul(255).round().sum((1, 2, 3)).tolist()) == sorted(values.sum((1, 2, 3)).tolist())
+    # Each beside its own label.
+    sums = {int(picture.sum()): int(label) for picture, label in zip(values.int(), torch.arange(20) % 10, strict=True)}
+    assert [sums[int(total)] for total in shown.mul(255).round().sum((1, 2, 3))] == labels.tolist()
+
+
+def test_the_average_begins_anew_with_larger_pictures(tmp_path: Path, monkeypatch) -> None:
+    """The layers of a larger side have learned nothing before, and what they began with is soon forgotten."""
+    changes = {
+        "network": "fastgan",
+        "network_args": {"resolution": 256, "width": 2, "styled": True},
+        "discriminators": {"patch": {}},
+        "resolution": 256,
+        "batch": 2,
+        "lowest_steps": 1,
+        "low_steps": 2,
+    }
+    one = trainer(tmp_path, pictures(256), **changes)
+    counts = []
+    monkeypatch.setattr(one.ema, "update", lambda net, updates: counts.append(updates))
+    for _ in range(4):
+        one.train_step()
+    assert counts == [0, 0, 0, 1]
+
+
+def test_the_first_grid_is_of_the_generator_before_its_first_step(tmp_path: Path) -> None:
+    data = pictures()
+    one = trainer(tmp_path / "run", data, rate_g=0.1, steps=1)
+    before = trainer(tmp_path / "before", data, rate_g=0.1, steps=1)
+    before.save_samples(0, before.samples())
+    one.train()
+    first, untrained, later = (
+        (tmp_path / place).read_bytes()
+        for place in (f"{name}/samples/step-00000{step}.png" for name, step in (("run", 0), ("before", 0), ("run", 1)))
+    )
+    assert first == untrained != later

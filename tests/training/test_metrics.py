@@ -104,6 +104,14 @@ def test_reference_features_are_kept_and_noticed_when_the_data_change(pretrained
     assert not torch.equal(metrics.reference_features(data, 24, flipped=True), first)
 
 
+def test_features_at_one_resolution_are_not_taken_for_those_at_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(metrics, "features", lambda pictures: torch.cat(list(pictures)).float().flatten(1))
+    data = PictureSet(list(stripes(2, 0.0)), description="stripes")
+    sides = (24, 20, 24)
+    assert [metrics.reference_features(data, side).shape[1] for side in sides] == [3 * side**2 for side in sides]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(16, 70), st.integers(16, 70), st.integers(8, 48), st.sampled_from([1, 3]))
 def test_reference_pictures_are_centre_squares(height, width, resolution, channels):
@@ -140,6 +148,14 @@ def test_memorised_is_one_percent_for_a_perfect_generator_and_all_for_a_copier()
     assert metrics.closeness(real + 1e-4, [real])["memorised"] == 1
     assert metrics.closeness(flipped[:50] + 1e-4, [real])["memorised"] < 0.1
     assert metrics.closeness(flipped[:50] + 1e-4, [real, flipped])["memorised"] == 1
+    copies = metrics.closeness(real + 1e-4, [real])["nearest"]
+    assert copies["fake"][0] == 1 > copies["real"][0], "copies stand in the first row, their originals do not"
+
+
+def test_copies_are_looked_for_among_what_was_learnt_not_what_is_compared_with():
+    compared, learnt = cloud(60, 0), cloud(60, 1)
+    assert metrics.generator_figures(learnt, compared, [compared, learnt])["memorised"] == 1
+    assert metrics.generator_figures(learnt, compared)["memorised"] < 0.5
 
 
 @settings(max_examples=20, deadline=None)
@@ -178,3 +194,6 @@ def test_recall_is_counted_within_each_class():
     zeros, ones = metrics.recall_by_class(fake, labels, real, labels)
     assert zeros == 1 and ones == 0
     assert metrics.recall_by_class(fake[:42], labels[:42], real, labels) == [1, 0]
+    # All of a cloth that is drawn again and again is like a real one, and few real ones are like it: that is precision.
+    narrow = real[:1] + 0.01 * cloud(40, 2)
+    assert metrics.recall_by_class(narrow, labels[:40], real[:40], labels[:40])[0] < 0.2

@@ -55,6 +55,9 @@ def test_what_nobody_came_back_for_goes(studio: Path, make, pictures: list[Path]
     (studio / "batik-kawung" / "run.json").write_text("{}")
     (studio / ".deleted-x").mkdir()
     os.utime(studio / ".deleted-x", (time.time() - 2 * DAY,) * 2)
+    # Somebody may be at work there still.
+    (studio / f"{records.MAKING}x").mkdir()
+    os.utime(studio / f"{records.MAKING}x", (time.time() - 3600,) * 2)
     os.utime(studio / "batik-kawung", (time.time() - 900 * DAY,) * 2)
     before = left(studio)
 
@@ -67,7 +70,7 @@ def test_what_nobody_came_back_for_goes(studio: Path, make, pictures: list[Path]
         assert before - left(studio) == gone
     assert {fresh, published, waiting} <= left(studio)
     assert basket.content("ayu") != [] == basket.content("budi")
-    assert not (studio / ".deleted-x").exists()
+    assert not (studio / ".deleted-x").exists() and (studio / f"{records.MAKING}x").exists()
     # A training from the command line is nobody's upload.
     assert (studio / "batik-kawung" / "run.json").exists()
 

@@ -81,3 +81,13 @@ def test_nothing_is_said_before_enough_was_seen():
     assert not way.ready
     way.fake.add(torch.randn(WINDOW // 4, 2))
     assert way.ready
+
+
+def test_a_direction_in_which_nothing_varies_yet_is_not_stretched_without_end():
+    real = torch.randn(WINDOW, 3, generator=torch.Generator().manual_seed(5))
+    flat = real * torch.tensor([1.0, 1.0, 0.0])
+    way = Transport(3)
+    way.real.add(real)
+    way.fake.add(flat)
+    way(flat)
+    assert torch.linalg.eigvalsh(way.map).max() < 1.1 * ((1 + LEAST) / LEAST) ** 0.5
