@@ -187,6 +187,7 @@ progress::-moz-progress-bar { background: var(--slider-color); }
 .answer b { display: block; height: 100%; border-radius: 3px; background: var(--slider-color); }
 #classify-why, #classify-versus, #classify-why .html-container, #classify-versus .html-container,
 #classify-many-table, #classify-many-table .html-container { padding: 0 !important; }
+.source-selection button:not(.selected) { color: var(--body-text-color-subdued) !important; }
 .until-asked:not(:has(.found)) { display: none; }
 .why { margin: 0; }
 .why label { display: flex; align-items: center; gap: 8px; padding: 6px 0; cursor: pointer; }
@@ -218,7 +219,7 @@ table.answers .failed td { color: var(--secondary-700); }
   .tab-container button { padding-inline: 7px !important; font-size: 14px !important; }
   .gradio-container { padding: 0 12px 16px !important; }
   #masthead { padding-top: 12px; }
-  .swatches label { width: max(96px, 6em); padding: 5px; }
+  .swatches label { width: max(108px, 7em); padding: 5px; }
   .swatches label span { font-size: 12.5px; }
   .pictures:not(.digits) .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .pictures.many:not(.digits) .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
