@@ -42,7 +42,7 @@ COLOURS = ("#5d73a9", "#bf843f", "#3f8f7d", "#b5556b", "#8a6bb0", "#d9a441", "#6
 def show(filled: bool, language: str = "en") -> list[Any]:
     """Everything in the tab, in the order of :func:`build`; nothing anew for whoever comes back to it."""
     if filled:
-        return [gr.skip()] * (4 * len(REPORTS) + 3)
+        return [gr.skip()] * (5 * len(REPORTS) + 3)
     found = results.results()
     parts: list[Any] = []
     for report in REPORTS:
@@ -53,7 +53,7 @@ def show(filled: bool, language: str = "en") -> list[Any]:
             cards(those, language),
             choice(metrics, language),
             choice(axes, language),
-            draw(report, metrics[0] if metrics else "", axes[0] if axes else "", language),
+            *draw(report, metrics[0] if metrics else "", axes[0] if axes else "", language),
         ]
     headers, rows = results.table(found, language)
     return [*parts, jumps(language), {"headers": headers, "data": rows}, True]
@@ -72,19 +72,28 @@ def choice(keys: list[str], language: str) -> dict[str, Any]:
     return gr.update(choices=choices, value=keys[0] if keys else None, visible=bool(keys))
 
 
-def draw(report: str, metric: str, axis: str, language: str = "en") -> gr.LinePlot:
-    """The curves of a report's models."""
+def draw(report: str, metric: str, axis: str, language: str = "en") -> tuple[gr.LinePlot, str]:
+    """The curves of a report's models, and whose they are."""
     those = [one for one in results.results() if one.report == report]
     points = results.curve(those, metric, axis)
-    return gr.LinePlot(
+    colours = {one.name: COLOURS[i % len(COLOURS)] for i, one in enumerate(those)}
+    plot = gr.LinePlot(
         frame(points),
         x_title=label(axis, language) if points else None,
         y_title=label(metric, language) if points else None,
-        color_title=say("results.column.model", language),
-        color_map={one.name: COLOURS[i % len(COLOURS)] for i, one in enumerate(those)},
+        color_map=colours,
+        # The plot's own would be one row, which shows two of six models on a phone.
+        colors_in_legend=[],
         y_axis_format=".0%" if metric in SHARES else None,
         visible=bool(points),
     )
+    drawn = {name for *_, name in points}
+    items = "".join(
+        f"<li><i style='background: {colours[one.name]}'></i>{escape(one.entry.titled(language))}</li>"
+        for one in those
+        if one.name in drawn
+    )
+    return plot, f"<ul class='legend'>{items}</ul>"
 
 
 def frame(points: list[tuple[float, float, str]]) -> pandas.DataFrame:
@@ -276,10 +285,11 @@ def build(tab: gr.Tab) -> None:
                     visible=False,
                     elem_id=f"results-{report}-curve",
                 )  # fmt: skip
+                whose = gr.HTML(padding=False, elem_id=f"results-{report}-legend")
         which = gr.State(report)
         choice = [which, metric, axis]
-        gr.on([metric.input, axis.input], guard(draw), choice, curve, trigger_mode="always_last", **HELPER)
-        parts += [shelf, metric, axis, curve]
+        gr.on([metric.input, axis.input], guard(draw), choice, [curve, whose], trigger_mode="always_last", **HELPER)
+        parts += [shelf, metric, axis, curve, whose]
     table = gr.Dataframe(
         interactive=False, label=t("results.table"), datatype=["str"] * 4 + ["number"] * len(results.TABLE),
         buttons=[], pinned_columns=0, max_height=1200, elem_id="results-table",
@@ -335,5 +345,9 @@ CSS = """
 .result .confusion.dense { border-spacing: 1px; }
 .result .confusion.dense td { padding: 0; line-height: 1; }
 .result .confusion.dense th { display: none; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 14px; list-style: none; margin: 4px 0 0; padding: 0;
+  font-size: 13px; }
+.legend li { display: flex; align-items: center; gap: 6px; }
+.legend i { width: 18px; height: 4px; border-radius: 2px; }
 .curve-choice { gap: 8px 18px; }
 """

@@ -67,7 +67,9 @@ def test_start_watch_stop_queue_kill_resume_finish(studio: Path, pictures: list[
 
     jobs.stop(first)
     assert state(first) in ("stopping", "stopped")
-    ended = wait_for(lambda: (now := jobs.status(first)).state == "stopped" and now, processes.stop_seconds({"keeping": True}) + 5)
+    ended = wait_for(
+        lambda: (now := jobs.status(first)).state == "stopped" and now, processes.stop_seconds({"keeping": True}) + 5
+    )
     # It ended by itself, not by the kill that follows after the time allowed.
     assert records.read(first)["ended"] == {"how": "stopped"}
     # Nothing was lost: the state on disk is that of the last step, and the model can be used.

@@ -253,7 +253,9 @@ def test_a_real_process_trains_in_its_turn(classes: Path, pictures: list[Path]):
     watched = wait_for(lambda: (now := jobs.status(first)).step and now, 240)
     assert watched.state == "running" and watched.memory > 1e8 and jobs.status(second).state == "waiting"
     jobs.stop(first)
-    ended = wait_for(lambda: (now := jobs.status(first)).state == "stopped" and now, processes.stop_seconds({"keeping": True}) + 5)
+    ended = wait_for(
+        lambda: (now := jobs.status(first)).state == "stopped" and now, processes.stop_seconds({"keeping": True}) + 5
+    )
     assert records.read(first)["ended"] == {"how": "stopped"} and ended.checkpoint
     assert "Not measured yet" in recogniser.report(ended)
     assert jobs.status(second).state in ("running", "waiting")
