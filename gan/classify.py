@@ -54,10 +54,6 @@ class Answer:
         """The most probable label's probability, 0 to 1."""
         return self.ranked[0][1]
 
-    def as_dict(self) -> dict[str, float]:
-        """Label -> probability, best first."""
-        return dict(self.ranked)
-
 
 @dataclass(frozen=True)
 class Explanation:

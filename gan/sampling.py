@@ -73,19 +73,14 @@ class Generator:
             count = len(labels) if labels is not None else 1
         count, seed, truncation = _checked(count, seed, truncation)
         self._check_number(labels, count)
-        pictures = self.sample_tensors([(seed + i) % (MAX_SEED + 1) for i in range(count)], truncation, labels)
-        return to_images(pictures)
-
-    def sample_tensors(
-        self, seeds: Sequence[int], truncation: float = 1.0, labels: Sequence[int] | None = None
-    ) -> Tensor:
-        """uint8 pictures (n, channels, resolution, resolution), one a seed, on the CPU. Arguments are not checked."""
-        return torch.cat(list(self.stream(seeds, truncation, labels)))
+        seeds = [(seed + i) % (MAX_SEED + 1) for i in range(count)]
+        return to_images(torch.cat(list(self.stream(seeds, truncation, labels))))
 
     def stream(
         self, seeds: Sequence[int], truncation: float = 1.0, labels: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
-        """As :meth:`sample_tensors`, a few pictures at a time."""
+        """uint8 pictures (n, channels, resolution, resolution), one a seed and a few at a time, on the CPU. Arguments
+        are not checked."""
         if labels is None and self.classes:
             labels = [seed % self.classes for seed in seeds]
         for first in range(0, len(seeds), MICRO_BATCH):

@@ -59,18 +59,16 @@ class Predictions:
         indices: positions in the data set.
         labels: the true class numbers, (n,).
         logits: (n, views, classes).
-        temperature: divides the logits of every view.
     """
 
     indices: list[int]
     labels: Tensor
     logits: Tensor
-    temperature: float = 1.0
 
     @property
     def probabilities(self) -> Tensor:
         """(n, classes), the mean over the views, rows summing to 1."""
-        return (self.logits / self.temperature).softmax(2).mean(1)
+        return self.logits.softmax(2).mean(1)
 
     @property
     def accuracy(self) -> float:

@@ -253,12 +253,6 @@ class DigitJudge(nn.Module):
         return self.head(self.features(x))
 
 
-def count_with_statistics(net: nn.Module) -> int:
-    """Parameters as Keras counts them: the batch norms' running means and variances included."""
-    statistics = (m for m in net.modules() if isinstance(m, nn.BatchNorm2d))
-    return sum(p.numel() for p in net.parameters()) + sum(2 * m.num_features for m in statistics)
-
-
 def trained_parameters(net: nn.Module) -> list[torch.nn.Parameter]:
     """The parameters that training changes."""
     return [p for p in net.parameters() if p.requires_grad]

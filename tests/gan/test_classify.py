@@ -64,7 +64,6 @@ def test_answers_are_ranked_labels_with_probabilities(model):
     assert list(probabilities) == sorted(probabilities, reverse=True)
     assert sum(probabilities) == pytest.approx(1, abs=1e-5)
     assert (answer.label, answer.probability) == (labels[0], probabilities[0])
-    assert answer.as_dict() == dict(answer)
     assert list(model.classify(picture(), top=2)) == list(answer)[:2]
     assert len(model.classify(picture(), top=50)) == 3
 
@@ -85,7 +84,7 @@ def test_the_answer_is_the_networks_own_averaged_over_three_squares(model):
     x = (torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
     with torch.inference_mode():
         probabilities = model.network(x.to(model.device)).softmax(1).mean(0).cpu()
-    answer = model.classify(picture()).as_dict()
+    answer = dict(model.classify(picture()))
     assert [answer[name] for name in CLASSES] == pytest.approx(probabilities.tolist(), abs=1e-3)
 
 
@@ -239,7 +238,7 @@ def test_the_temperature_divides_the_logits_of_every_view(folder, model, tmp_pat
     with torch.inference_mode():
         logits = model.network(normalised(x, [0.5] * 3, [0.25] * 3).to(model.device)).float().cpu()
     expected = (logits / 4).softmax(1).mean(0)
-    assert [warm.classify(picture()).as_dict()[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert [dict(warm.classify(picture()))[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-3)
     assert torch.allclose(warm.probabilities(x), (logits / 4).softmax(1), atol=1e-3)
     assert warm.classify(picture()).probability < model.classify(picture()).probability
 
