@@ -290,6 +290,8 @@ def copied(language: str = "en") -> None:
 
 # What only the browser knows: where this page lies.
 LINK = "query => new URL(query, window.location.origin + window.location.pathname).href"
+# What is on show is there again when the page is loaded anew.
+KEPT = f"query => {{ const link = ({LINK})(query); history.replaceState(history.state, '', link); return link; }}"
 COPY = "link => { navigator.clipboard?.writeText(link); }"
 # Gradio looks at the row of small pictures below the one that was opened.
 IN_SIGHT = "() => setTimeout(() => document.querySelector('{}')?.scrollIntoView({{block: 'start'}}), 60)"
@@ -392,7 +394,7 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
         trigger_mode="always_last", **HELPER,
     )  # fmt: skip
     for event in (*drawn, chosen):
-        event.success(None, link, link, js=LINK, **PRIVATE)
+        event.success(None, link, link, js=KEPT, **PRIVATE)
         # Nobody has chosen what would come in the place of the picture that was opened.
         event.success(None, js=CLOSED.format("#generate-gallery"), **PRIVATE)
 

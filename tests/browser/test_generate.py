@@ -115,6 +115,13 @@ def test_a_link_brings_back_the_same_pictures(page, visit, app):
     assert model_of(theirs) == names[-1]
 
 
+def test_what_was_drawn_is_there_when_the_page_is_loaded_anew(page):
+    first = draw(page, 41, 3)
+    page.reload()
+    expect(page.get_by_role("spinbutton", name="Seed", exact=True)).to_have_value("41")
+    assert taken(page, range(41, 44)) == first
+
+
 def test_a_bad_link_is_explained_and_the_page_still_works(visit):
     page = visit("/?model=batik-nowhere&seed=1")
     expect(page.get_by_test_id("toast-body")).to_contain_text("batik-nowhere, is not here any more: choose")
