@@ -79,7 +79,7 @@ def test_a_new_folder_is_in_the_comparison_at_once_in_its_role(root: Path) -> No
 def test_a_broken_file_leaves_the_rest_standing(root: Path, file: str, content: bytes) -> None:
     (root / "anime-best" / file).write_bytes(content)
     parts = tab.show(False)
-    section = parts[4 * results.REPORTS.index("R2")]
+    section = parts[5 * results.REPORTS.index("R2")]
     assert "FID 315.5" in section
     assert ["R2", "anime-lsgan"] in [row[:2] for row in parts[-2]["data"]]
     results.markdown(results.results(), root, "id")
