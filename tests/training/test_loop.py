@@ -441,21 +441,22 @@ def test_small_pictures_come_first(lowest, low, sides, stages):
         assert trainer.trained_side == sides[trainer.step - 1]
 
 
+# One step at 64², one at 128², then 256².
+GROWING = {
+    "network": "fastgan",
+    "network_args": {"resolution": 256, "width": 2, "styled": True},
+    "discriminators": {"patch": {}},
+    "resolution": 256,
+    "batch": 2,
+    "lowest_steps": 1,
+    "low_steps": 2,
+}
+
+
 def test_only_whole_pictures_are_measured(tmp_path: Path, monkeypatch) -> None:
     """The best of a run is chosen by these figures, and those of small pictures are lower."""
     monkeypatch.setattr(GanTrainer, "score", lambda self: {"kid": 0.0})
-    changes = {
-        "network": "fastgan",
-        "network_args": {"resolution": 256, "width": 2, "styled": True},
-        "discriminators": {"patch": {}},
-        "resolution": 256,
-        "batch": 2,
-        "lowest_steps": 1,
-        "low_steps": 2,
-        "score_every": 1,
-        "steps": 4,
-    }
-    one = trainer(tmp_path, pictures(256), **changes)
+    one = trainer(tmp_path, pictures(256), **GROWING, score_every=1, steps=4)
     one.train()
     assert [line["step"] for line in one.run.metrics() if "kid" in line] == [3, 4]
 
@@ -486,16 +487,7 @@ def test_pictures_are_shown_in_the_range_that_the_generator_draws_in(tmp_path: P
 
 def test_the_average_begins_anew_with_larger_pictures(tmp_path: Path, monkeypatch) -> None:
     """The layers of a larger side have learned nothing before, and what they began with is soon forgotten."""
-    changes = {
-        "network": "fastgan",
-        "network_args": {"resolution": 256, "width": 2, "styled": True},
-        "discriminators": {"patch": {}},
-        "resolution": 256,
-        "batch": 2,
-        "lowest_steps": 1,
-        "low_steps": 2,
-    }
-    one = trainer(tmp_path, pictures(256), **changes)
+    one = trainer(tmp_path, pictures(256), **GROWING)
     counts = []
     monkeypatch.setattr(one.ema, "update", lambda net, updates: counts.append(updates))
     for _ in range(4):
