@@ -401,8 +401,9 @@ def build(owner: gr.State | gr.BrowserState, opened: gr.Tab) -> None:
     copy.click(None, link, js=COPY, **PRIVATE)
     copy.click(guard(copied), **HELPER)
 
-    gallery.select(guard(pick), [shown, picked], [picked, before, way], **HELPER)
-    close.select(guard(follow), here, [picked, way], **HELPER)
+    # Not in the queue: whoever presses a button next means the picture that was opened.
+    gallery.select(guard(pick), [shown, picked], [picked, before, way], queue=False, **HELPER)
+    close.select(guard(follow), here, [picked, way], queue=False, **HELPER)
     picked.input(lambda: [], None, way, **HELPER)
     for one in (gallery, close):
         one.select(None, js=IN_SIGHT.format(f"#{one.elem_id}"), **PRIVATE)

@@ -37,6 +37,14 @@ def close_preview(page: Page) -> None:
         closing.click()
 
 
+def follow(page: Page, number: int) -> None:
+    """Open a neighbour, once the page has brought them into sight."""
+    page.wait_for_timeout(500)
+    with page.expect_response(re.compile("/gradio_api/run/")) as told:
+        gallery(page, "generate-close").nth(number).click()
+    assert told.value.ok
+
+
 def taken(page: Page, seeds: range) -> list[bytes]:
     """Wait until the gallery shows these seeds; their files."""
     expect(gallery(page)).to_have_count(len(seeds))
@@ -144,10 +152,10 @@ def test_more_like_this_one_and_a_walk(page):
     assert read_metadata(near)["seed"] == "20"
 
     # On from the neighbour that is opened, and back to a picture of the gallery.
-    gallery(page, "generate-close").nth(3).click()
+    follow(page, 3)
     page.locator("#generate-near").click()
     expect(gallery(page, "generate-close").nth(1)).to_have_attribute("src", re.compile("-seed-20-near-3-1"))
-    gallery(page, "generate-close").nth(2).click()
+    follow(page, 2)
     page.locator("#generate-near").click()
     expect(gallery(page, "generate-close").nth(1)).to_have_attribute("src", re.compile("-seed-20-near-3-2-1"))
     gallery(page).nth(1).click()

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from gan.files import atomic
-from tests.browser.conftest import DESKTOP, PHONE, serve
+from tests.browser.conftest import DESKTOP, PATIENCE_SECONDS, PHONE, serve
 from tests.gan.test_hub import environment
 from tests.hub_server import Account, serving
 from tests.training.conftest import make_base, make_cloths, wait_for
@@ -27,6 +27,7 @@ def test_a_model_goes_from_the_page_to_the_hub(tmp_path: Path, chromium: Browser
         settings |= {"CANTING_CHECKPOINTS": str(tmp_path / "checkpoints"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         with serve(tmp_path, **settings) as app:
             page = chromium.new_context(viewport=DESKTOP, locale="en-GB").new_page()
+            page.set_default_timeout(1000 * PATIENCE_SECONDS)
             page.goto(app.url)
             page.get_by_role("tab", name="Train", exact=True).click()
             expect(page.locator("#train-start")).to_be_visible()

@@ -14,7 +14,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import DESKTOP, App, serve
+from tests.browser.conftest import DESKTOP, PATIENCE_SECONDS, App, serve
 from tests.training.conftest import make_cloths, wait_for
 from training.watch import CALM_SECONDS
 
@@ -25,6 +25,7 @@ PATIENCE = 240_000
 def test_nothing_is_dropped_before_the_page_knows_whose_it_is(workshop: App, chromium: Browser):
     with chromium.new_context(locale="en-GB", viewport=DESKTOP) as context:
         page, held = context.new_page(), []
+        page.set_default_timeout(1000 * PATIENCE_SECONDS)
         page.route("**/queue/join**", lambda route: held.append(route))
         page.goto(workshop.url)
         page.get_by_role("tab", name="Train", exact=True).click()

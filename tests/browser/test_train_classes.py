@@ -10,7 +10,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import App, serve
+from tests.browser.conftest import PATIENCE_SECONDS, App, serve
 from tests.training.conftest import make_cloths
 from tests.training.test_own_classes import make_classes, zipped
 
@@ -124,6 +124,7 @@ def test_where_training_is_off_the_tab_says_so(chromium: Browser, tmp_path: Path
     with serve(tmp_path, CANTING_TRAIN="0") as running:
         for language, tab, word in (("en-GB", "Train", "turned off"), ("id-ID", "Latih", "dimatikan")):
             page = chromium.new_context(locale=language).new_page()
+            page.set_default_timeout(1000 * PATIENCE_SECONDS)
             page.goto(running.url)
             page.get_by_role("tab", name=tab, exact=True).click()
             expect(page.locator("#train-off")).to_contain_text(word)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import PHONE, serve
+from tests.browser.conftest import PATIENCE_SECONDS, PHONE, serve
 from tests.gan.test_hub import environment
 from tests.hub_server import Account, serving
 from tests.training.conftest import make_base, make_cloths, wait_for
@@ -27,6 +27,7 @@ def test_a_run_is_sent_elsewhere_watched_and_stopped(tmp_path: Path, chromium: B
         settings |= {"CANTING_CHECKPOINTS": str(tmp_path / "checkpoints"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         with serve(tmp_path, **settings) as app:
             page = chromium.new_context(viewport=PHONE, locale="id-ID").new_page()
+            page.set_default_timeout(1000 * PATIENCE_SECONDS)
             page.goto(app.url)
             page.get_by_role("tab", name="Latih", exact=True).click()
             page.locator("#train-pictures input[type=file]").set_input_files(make_cloths(tmp_path / "cloths"))
