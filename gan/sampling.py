@@ -68,11 +68,7 @@ class Generator:
         Raises:
             RequestError: for an argument out of range.
         """
-        labels = self._labels(labels)
-        if count is None:
-            count = len(labels) if labels is not None else 1
-        count, seed, truncation = _checked(count, seed, truncation)
-        self._check_number(labels, count)
+        count, seed, truncation, labels = self._checked(count, seed, truncation, labels)
         seeds = [(seed + i) % (MAX_SEED + 1) for i in range(count)]
         return to_images(torch.cat(list(self.stream(seeds, truncation, labels))))
 
@@ -108,9 +104,7 @@ class Generator:
         Raises:
             RequestError: for an argument out of range.
         """
-        labels = self._labels(labels)
-        count, seed, truncation = _checked(count, seed, truncation)
-        self._check_number(labels, count)
+        count, seed, truncation, labels = self._checked(count, seed, truncation, labels)
         step = real_number(step, 1, "error.request.step")
         path = whole_numbers(path, count - 1, "error.request.path")
         latent, maps = self._draw(seed)
@@ -127,8 +121,8 @@ class Generator:
         Raises:
             RequestError: for an argument out of range.
         """
-        frames, seed_a, truncation = _checked(frames, seed_a, truncation)
-        frames, seed_b, truncation = _checked(frames, seed_b, truncation)
+        frames, seed_a, truncation, _ = self._checked(frames, seed_a, truncation)
+        frames, seed_b, truncation, _ = self._checked(frames, seed_b, truncation)
         a, maps = self._draw(seed_a)
         b, _ = self._draw(seed_b)
         # Half a cosine each way: slow at the two pictures, quicker between them.
@@ -172,24 +166,21 @@ class Generator:
         low, high = self.network.value_range
         return ((pictures - low) / (high - low) * 255).round().clamp(0, 255).to(torch.uint8).cpu()
 
-    def _labels(self, labels: Sequence[int] | None) -> list[int] | None:
-        if labels is None:
-            return None
-        if not self.classes:
-            raise RequestError("error.request.no_labels", model=self.name)
-        return whole_numbers(labels, self.classes - 1, "error.request.label")
-
-    def _check_number(self, labels: list[int] | None, count: int) -> None:
+    def _checked(
+        self, count: int | None, seed: int, truncation: float, labels: Sequence[int] | None = None
+    ) -> tuple[int, int, float, list[int] | None]:
+        if labels is not None:
+            if not self.classes:
+                raise RequestError("error.request.no_labels", model=self.name)
+            labels = whole_numbers(labels, self.classes - 1, "error.request.label")
+        if count is None:
+            count = 1 if labels is None else len(labels)
+        count = whole_number(count, 1, MAX_COUNT, "error.request.count")
+        seed = whole_number(seed, 0, MAX_SEED, "error.request.seed")
+        truncation = real_number(truncation, MAX_TRUNCATION, "error.request.truncation")
         if labels is not None and len(labels) != count:
             raise RequestError("error.request.label", most=self.classes - 1)
-
-
-def _checked(count: int, seed: int, truncation: float) -> tuple[int, int, float]:
-    return (
-        whole_number(count, 1, MAX_COUNT, "error.request.count"),
-        whole_number(seed, 0, MAX_SEED, "error.request.seed"),
-        real_number(truncation, MAX_TRUNCATION, "error.request.truncation"),
-    )
+        return count, seed, truncation, labels
 
 
 def whole_number(value: object, least: int, most: int, key: str) -> int:

@@ -22,7 +22,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from gan import catalog, own
-from gan.errors import CheckpointError, PictureError, RequestError, explained
+from gan.errors import CantingError, CheckpointError, RequestError, explained
 from gan.pictures import metadata, png_bytes
 from gan.settings import checkpoints_folder
 from gan.texts import LANGUAGES, catalogue, say
@@ -70,15 +70,20 @@ def guard(handler: Callable) -> Callable:
             known = explained(error)
             if known is not error:
                 log.exception("%s failed", handler.__name__)
-            # Gradio shows messages as HTML, and some quote what a visitor typed.
-            sentence = html.escape(known.say(language)) if known else say("error.unexpected", language)
-        raise gr.Error(sentence, title=say("error.title", language), duration=10, print_exception=False) from None
+        raise failure(known, language) from None
 
     first = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
     event.__signature__ = inspect.Signature([first, *parameters])
     event.__annotations__ = {name: hint for name, hint in hints.items() if name not in own} | {"request": gr.Request}
     del event.__wrapped__
     return event
+
+
+def failure(known: CantingError | None, language: str = LANGUAGES[0]) -> gr.Error:
+    """What the page shows of an error: its sentence, or a general one where nobody can mend it."""
+    # Gradio shows messages as HTML, and some quote what a visitor typed.
+    sentence = html.escape(known.say(language)) if known else say("error.unexpected", language)
+    return gr.Error(sentence, title=say("error.title", language), duration=10, print_exception=False)
 
 
 def unchecked(component: gr.components.Component) -> gr.components.Component:
@@ -92,11 +97,11 @@ def unopened(image: gr.Image) -> gr.Image:
     it first, and a broken one ends in a raw exception."""
 
     def given(payload: Any) -> str | bytes | None:
-        if payload is None or payload.path or not payload.url:
-            return payload.path if payload else None
-        if payload.url[:5].lower() == "data:":
-            return data_of(payload.url)
-        raise PictureError("error.request.file")
+        if payload and payload.url and not payload.path:
+            if payload.url[:5].lower() == "data:":
+                return data_of(payload.url)
+            raise RequestError("error.request.file")
+        return payload.path if payload else None
 
     image.preprocess = given
     return image
@@ -133,8 +138,7 @@ class Page(gr.Blocks):
             raise
         except Exception as error:
             log.info("%s was not given what it takes", block_fn.name, exc_info=True)
-            known = explained(error) or RequestError("error.request.file")
-            raise gr.Error(known.say(), title=say("error.title"), duration=10, print_exception=False) from None
+            raise failure(explained(error) or RequestError("error.request.file")) from None
 
 
 def whole(value: object) -> object:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from gan import catalog, own
 from gan.device import on_gpu
-from gan.errors import RequestError
+from gan.errors import CheckpointError, RequestError
 from gan.tabs.common import (
     DICE,
     DRAWING,
@@ -244,9 +244,12 @@ def opening(owner: str, request: gr.Request, language: str = "en") -> tuple:
     """The page as its address asks for it: the models there are now, and the pictures of a link."""
     asked = asked_for(dict(request.query_params))
     models = generators(owner)
-    if asked and asked[0] not in [one.name for one in [*models, *catalog.entries("generator")]]:
-        gr.Warning(say("generate.gone", language, name=asked[0]))
-        asked = None
+    if asked:
+        try:
+            entry(asked[0], "generator", owner)
+        except CheckpointError:
+            gr.Warning(say("generate.gone", language, name=asked[0]))
+            asked = None
     if asked is None:
         # The page was laid out for everybody, with captions in English.
         pictures = gr.skip() if language == LANGUAGES[0] or not models else samples(models[0].name, owner, language)
