@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ SOME_MOTIFS = (
     "These classes alone of the public 20-motif batik collection, some forty pictures of each; no licence is stated "
     "for the pictures."
 )
-CONFUSION, MISTAKES = "confusion.csv", 10
+CONFUSION, MISTAKES, NEAREST = "confusion.csv", 10, "nearest.csv"
 FREE = ("mnist", "cifar10")
 LIMITS = {
     "R1": "Few training pictures and little computing time: samples repeat layouts, and fine isen-isen filling is "
@@ -61,7 +62,7 @@ FIGURES = {
     "kid": "KID (lower is better)",
     "precision": "Precision",
     "recall": "Recall",
-    "recall_by_class": "Recall of each class",
+    "recall_class": "Recall of each class",
     "memorised": "Share of samples closer to a training picture than real ones are to each other (0.01 is ideal)",
     "searched": "Training pictures that copies were looked for among",
     "motif_agreement": "Samples that a judge of the three motifs takes for the right one",
@@ -133,6 +134,8 @@ def card(folder: Path) -> str:
     ]
     if metrics:
         parts.append("## Figures\n\n" + table(metrics))
+    if metrics and (folder / NEAREST).is_file():
+        parts.append(histogram(folder / NEAREST))
     if not generator and (folder / CONFUSION).is_file():
         parts.append("## What it confuses\n\n" + confused(folder / CONFUSION))
     limits = LIMITS.get(config["network"]) or LIMITS.get(str(config.get("report", "")), LIMITS[""])
@@ -189,25 +192,22 @@ def table(metrics: dict[str, Any]) -> str:
     """The figures as a Markdown table, and the command that measured them."""
     rows = []
     for key, label in FIGURES.items():
-        value = metrics.get(key)
-        if value is not None:
-            rows.append(f"| {label} | {shown(value)} |")
+        # One of each class is numbered: recall_class_0 and so on.
+        values = [one for name, one in metrics.items() if re.fullmatch(rf"{key}(_\d+)?", name) and one is not None]
+        if values:
+            rows.append(f"| {label} | {', '.join(map(shown, values))} |")
     text = "| | |\n|---|---|\n" + "\n".join(rows)
     if "command" in metrics:
         text += f"\n\nMeasured with `{metrics['command']}` on {str(metrics.get('date', ''))[:10]}."
-    if "nearest" in metrics:
-        text += "\n\n" + histogram(metrics["nearest"])
     return text
 
 
 def shown(value: Any) -> str:
-    """A figure, or a list of them, as a card shows it."""
-    if isinstance(value, list):
-        return ", ".join(map(shown, value))
+    """A figure as a card shows it."""
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def histogram(nearest: dict[str, list[float]]) -> str:
+def histogram(path: Path) -> str:
     """How far generated pictures lie from the nearest training picture, as a Markdown table with bars."""
     lines = [
         "Distance to the nearest training picture, in Inception features (a training picture's own is to the nearest",
@@ -216,10 +216,11 @@ def histogram(nearest: dict[str, list[float]]) -> str:
         "| distance | generated | training |",
         "|---|---|---|",
     ]
-    edges = nearest["edges"]
-    for i, (fake, real) in enumerate(zip(nearest["fake"], nearest["real"], strict=True)):
-        bars = " | ".join(f"{'█' * round(40 * share)} {share:.1%}" for share in (fake, real))
-        lines.append(f"| {edges[i]:.1f} to {edges[i + 1]:.1f} | {bars} |")
+    with path.open(newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    for begin, end, *shares in rows:
+        bars = " | ".join(f"{'█' * round(40 * float(share))} {float(share):.1%}" for share in shares)
+        lines.append(f"| {float(begin):.1f} to {float(end):.1f} | {bars} |")
     return "\n".join(lines)
 
 

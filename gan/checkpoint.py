@@ -4,7 +4,12 @@
     model.safetensors    weights, half precision where quality holds, eight bits in very large tensors and in recipes
                          as written
     discriminator.safetensors  only where fine-tuning needs it
-    metrics.json, history.csv, samples.png, README.md
+    rejection.safetensors      of classifiers that tell what is no batik
+    metrics.json, README.md    what was measured, and the card that says it
+    history.csv      curves of the training
+    confusion.csv    a classifier's counts, true classes by row
+    nearest.csv      how far a generator's pictures lie from training pictures, a histogram
+    samples.png, timeline.png  of generators
 
 Loading is strict: every key and shape must fit. Nothing is ever unpickled.
 """
@@ -33,6 +38,7 @@ MODEL_FILES = (
     "metrics.json",
     "history.csv",
     "confusion.csv",
+    "nearest.csv",
     "samples.png",
     "timeline.png",
     CARD,

@@ -44,6 +44,7 @@ def test_the_figures_are_of_these_weights(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     kind = json.loads((folder / "config.json").read_text())["kind"]
     assert MEASURED[kind] <= metrics.keys()
+    assert not any(isinstance(value, dict | list) for value in metrics.values())
     assert metrics["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert metrics["command"].startswith(f"python -m training evaluate {folder.name}")
     card = (folder / "README.md").read_text()

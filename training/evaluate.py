@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gan import catalog
-from gan.card import CONFUSION, write_card
+from gan.card import CONFUSION, NEAREST, write_card
 from gan.checkpoint import WEIGHTS, read_config, write_config
 from gan.errors import DataError, RunError
 from gan.files import atomic
@@ -88,7 +88,7 @@ def write_metrics(folder: Path, figures: dict[str, Any], command: str) -> dict[s
 
 
 def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, Any]:
-    """The figures of a generator, from its seeds 0 to ``samples − 1`` at truncation 1."""
+    """The figures of a generator, from its seeds 0 to ``samples − 1`` at truncation 1. Also writes ``nearest.csv``."""
     from training.metrics import features, fid, generator_figures, recall_by_class, reference_features
 
     model = catalog.load(folder)
@@ -103,9 +103,11 @@ def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, A
         # A mirrored digit is no digit; everything else may have been learnt mirrored.
         near.append(reference_features(own, size, flipped=True))
     figures = {**generator_figures(fake, real, near), "searched": len(own)}
+    write_nearest(folder / NEAREST, figures.pop("nearest"))
     if reals.labels is not None and model.classes:
         labels = torch.arange(samples) % model.classes
-        figures["recall_by_class"] = recall_by_class(fake, labels, real, reals.labels)
+        recalls = recall_by_class(fake, labels, real, reals.labels)
+        figures |= {f"recall_class_{number}": one for number, one in enumerate(recalls)}
     if source.startswith("mnist"):
         figures |= {**digit_figures(model), "train_on_fake_accuracy": train_on_fake(model)}
     if source.startswith(f"{MOTIFS}/"):
@@ -288,6 +290,14 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     order = torch.tensor(indices).argsort()
     labels = torch.cat([part.labels for part in parts])[order]
     return Predictions(sorted(indices), labels, torch.cat([part.logits for part in parts])[order])
+
+
+def write_nearest(path: Path, rows: list[tuple[float, float, float, float]]) -> None:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["from", "to", "generated", "training"])
+        for begin, end, *shares in rows:
+            writer.writerow([f"{begin:.3f}", f"{end:.3f}", *(f"{share:.4f}" for share in shares)])
 
 
 def write_confusion(path: Path, table: Tensor, classes: list[str]) -> None:

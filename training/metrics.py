@@ -160,19 +160,16 @@ def closeness(fake: Tensor, learnt: list[Tensor]) -> dict[str, Any]:
 
     Returns:
         ``memorised``: share of generated pictures that lie nearer to a training picture than the 1st percentile of
-        the reals' leave-one-out nearest-neighbour distances. ``nearest``: ``edges`` of the bins of a histogram of
-        these distances, with the shares of generated (``fake``) and real pictures (``real``) in each.
+        the reals' leave-one-out nearest-neighbour distances. ``nearest``: a histogram of these distances, for
+        each bin where it begins and ends and the shares of generated and of training pictures in it.
     """
     among = torch.stack([nearest(learnt[0], other, leave_out=True) for other in learnt]).amin(0).double()
     distance = torch.stack([nearest(fake, other) for other in learnt]).amin(0).double()
     edges = torch.linspace(0, torch.cat([among, distance]).max().item() + 1e-9, BINS + 1, dtype=torch.double)
-    shares = {name: torch.histogram(x, edges).hist / len(x) for name, x in (("fake", distance), ("real", among))}
+    shares = [(torch.histogram(x, edges).hist / len(x)).tolist() for x in (distance, among)]
     return {
         "memorised": (distance < torch.quantile(among, 0.01)).double().mean().item(),
-        "nearest": {
-            "edges": [round(x, 3) for x in edges.tolist()],
-            **{name: [round(x, 4) for x in share.tolist()] for name, share in shares.items()},
-        },
+        "nearest": list(zip(edges[:-1].tolist(), edges[1:].tolist(), *shares, strict=True)),
     }
 
 

@@ -13,7 +13,7 @@ class GanRecipe:
     Attributes:
         name: of the recipe and of the checkpoint it makes.
         report: R1 to R5, the report it stands for.
-        source: the data, a name that ``training.data`` opens.
+        source: the data, a name that ``training.data.sources`` opens.
         network: the generator's family in ``gan.nets``; ``network_args`` are its arguments.
         discriminators: families with their arguments: the network's own, ``projected``, or both (the
             loss is the mean over all their maps of logits).

@@ -21,7 +21,7 @@ def glu(x: Tensor) -> Tensor:
 
 
 class GLU(nn.Module):
-    """:func:`glu` as a layer."""
+    """:func:`glu` as a layer: (n, 2c, …) -> (n, c, …)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return glu(x)
@@ -56,7 +56,8 @@ class UpConv(nn.Module):
 
 
 class PixelNorm(nn.Module):
-    """Divides the channels of every pixel by their root mean square (Karras et al. 2018, section 4.2)."""
+    """Divides the channels of every pixel by their root mean square (Karras et al. 2018, section 4.2): (n, c, h, w), of
+    the same shape after."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)

@@ -22,7 +22,10 @@ SLE_SOURCES = {64: 4, 128: 8, 256: 16, 512: 32}
 
 
 class NoiseInjection(nn.Module):
-    """Adds one Gaussian map, scaled by one learned number that starts at zero, to every channel."""
+    """Adds one Gaussian map, scaled by one learned number that starts at zero, to every channel.
+
+    Shapes: (n, c, h, w) and the map (n, 1, h, w) -> (n, c, h, w).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +78,10 @@ class UpBlock(nn.Module):
 
 
 class SkipLayerExcitation(nn.Module):
-    """SLE, equation 1: high-resolution features times a gate in (0, 1) per channel from low-resolution ones."""
+    """SLE, equation 1: high-resolution features times a gate in (0, 1) per channel from low-resolution ones.
+
+    Shapes: (n, low, h, w), at least 4², and (n, high, H, W) -> (n, high, H, W).
+    """
 
     def __init__(self, low_channels: int, high_channels: int) -> None:
         super().__init__()
@@ -246,7 +252,7 @@ class FastGANGenerator(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Halves the resolution: the average of a convolution path and a pooled 1×1 path."""
+    """Halves the resolution, (n, in, 2h, 2w) -> (n, out, h, w): mean of a convolution path and a pooled 1×1 one."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -270,7 +276,7 @@ class DownBlock(nn.Module):
 
 
 class SimpleDecoder(nn.Module):
-    """Figure 4's small decoder: 8×8 features to a picture of ``side`` pixels in [-1, 1]."""
+    """Figure 4's small decoder: (n, in, 8, 8) to pictures (n, 3, side, side) in [-1, 1]."""
 
     def __init__(self, in_channels: int, width: int, side: int) -> None:
         super().__init__()

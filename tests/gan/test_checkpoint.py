@@ -271,8 +271,9 @@ def test_a_card_speaks_of_curation_only_where_there_was_one(folder: Path) -> Non
 
 
 def test_a_card_shows_copies_in_the_column_of_what_was_generated(folder: Path) -> None:
-    nearest = {"edges": [0.0, 1.5, 3.0], "fake": [0.25, 0.75], "real": [1.0, 0.0]}
-    (folder / "metrics.json").write_text(json.dumps({"fid": 1.0, "nearest": nearest}))
+    (folder / "metrics.json").write_text(json.dumps({"fid": 1.0}))
+    lines = ["from,to,generated,training", "0.000,1.500,0.2500,1.0000", "1.500,3.000,0.7500,0.0000"]
+    (folder / "nearest.csv").write_text("\n".join(lines))
     _, rows = card(folder).split("| distance | generated | training |\n|---|---|---|\n")
     assert rows.split("\n")[:2] == [
         f"| 0.0 to 1.5 | {'█' * 10} 25.0% | {'█' * 40} 100.0% |",

@@ -327,7 +327,7 @@ def test_another_model_in_the_same_folder_takes_over_no_figures(tmp_path: Path) 
     finished(tmp_path / "run")
     folder = export_run(tmp_path / "run", tmp_path / "digits")
     (folder / "notes.txt").write_text("mine")
-    for name in ("metrics.json", "confusion.csv", "rejection.safetensors", "discriminator.safetensors"):
+    for name in ("metrics.json", "confusion.csv", "nearest.csv", "rejection.safetensors", "discriminator.safetensors"):
         (folder / name).write_text('{"fid": 12.3}')
     export_run(tmp_path / "run", folder)
     names = {path.name for path in folder.iterdir()}

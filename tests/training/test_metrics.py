@@ -149,7 +149,9 @@ def test_memorised_is_one_percent_for_a_perfect_generator_and_all_for_a_copier()
     assert metrics.closeness(flipped[:50] + 1e-4, [real])["memorised"] < 0.1
     assert metrics.closeness(flipped[:50] + 1e-4, [real, flipped])["memorised"] == 1
     copies = metrics.closeness(real + 1e-4, [real])["nearest"]
-    assert copies["fake"][0] == 1 > copies["real"][0], "copies stand in the first row, their originals do not"
+    begins, ends, generated, training = zip(*copies, strict=True)
+    assert begins[0] == 0 and begins[1:] == ends[:-1] and sum(generated) == pytest.approx(1) == sum(training)
+    assert generated[0] == 1 > training[0], "copies stand in the first row, their originals do not"
 
 
 def test_copies_are_looked_for_among_what_was_learnt_not_what_is_compared_with():
