@@ -15,6 +15,7 @@ from gan.checkpoint import REJECTION, read_config, without_folders
 from gan.files import atomic
 from gan.results import reported, results
 
+LABELS = "Many pictures do not show what their label means: `training/ablations.md` has what a reader makes of them."
 # What a source is, and what may be done with what was learned from it.
 DATA = {
     "mnist": "MNIST, 60,000 handwritten digits of 28×28 pixels.",
@@ -25,7 +26,7 @@ DATA = {
     "pictures. They are as found: mostly flat cloth, with some shop photos, borders and stamps, and near-duplicates, "
     "which cross-validation keeps together.",
     "batik-motifs": "The public 20-motif batik collection (798 pictures); no licence is stated for the pictures. "
-    "Labels overlap: Keraton, Sogan, Sidoluhur and Sidomukti share cloths.",
+    "Labels overlap: Keraton, Sogan, Sidoluhur and Sidomukti share cloths. " + LABELS,
 }
 CURATED = (
     "Photographs of batik cloth merged from four public collections, without near-duplicates, borders, strips and "
@@ -33,7 +34,7 @@ CURATED = (
 )
 SOME_MOTIFS = (
     "These classes alone of the public 20-motif batik collection, some forty pictures of each; no licence is stated "
-    "for the pictures."
+    "for the pictures. " + LABELS
 )
 CONFUSION, MISTAKES, NEAREST = "confusion.csv", 10, "nearest.csv"
 FREE = ("mnist", "cifar10")

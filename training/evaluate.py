@@ -157,16 +157,14 @@ def classifier(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         probabilities = torch.cat([model.probabilities(part.flatten(0, 1)) for part in data.pictures.split(250)])
         found = Predictions(list(range(len(data))), data.labels, probabilities.log()[:, None])
         figures |= {"folds": 0, "reference": data.description}
+        figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
     else:
-        parts, found, runs = cross_validated(recipe)
-        figures |= {"folds": recipe.folds, **parts}
+        rest, parts, runs = cross_validated(recipe)
+        held, settings, found = figures_of_folds(recipe, parts)
+        figures |= {"folds": recipe.folds, **rest, **held}
         write_curves(folder / "history.csv", runs)
-        if recipe.calibrate:
-            figures |= sure_figures(found.labels, found.probabilities, UNSURE_BELOW)
-            doubtful = figures["accuracy_unsure"] < UNSURE_BELOW
-            settings = {"temperature": parts["temperature"], "unsure_below": UNSURE_BELOW if doubtful else 0.0}
+        if settings:
             write_config(folder, {**config, **settings})
-    figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
     write_confusion(folder / CONFUSION, confusion(found.labels, found.probabilities), model.classes)
     return {**figures, **effort(folder, config), "parameters": model.parameters}
 
@@ -198,8 +196,29 @@ def classifier_recipes() -> list[str]:
     return [name for name, recipe in RECIPES.items() if isinstance(recipe, ClassifierRecipe)]
 
 
-def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictions, list[Run]]:
-    """Figures that need each fold's model, all held-out predictions together, and the folds' runs.
+def figures_of_folds(
+    recipe: ClassifierRecipe, parts: Sequence[Predictions]
+) -> tuple[dict[str, Any], dict[str, float], Predictions]:
+    """What the folds' held-out predictions are worth: figures, what of it the config is told, and all of them together,
+    at the temperatures that suit them where the recipe calibrates."""
+    accuracies = [accuracy(part.labels, part.probabilities) for part in parts]
+    figures: dict[str, Any] = {"accuracy_worst_fold": min(accuracies), "accuracy_best_fold": max(accuracies)}
+    settings = {}
+    if recipe.calibrate:
+        whole = joined(parts)
+        figures["temperature"] = fit_temperature(whole.labels, whole.logits)
+        parts = calibrated(parts)
+    found = joined(parts)
+    if recipe.calibrate:
+        figures |= sure_figures(found.labels, found.probabilities, UNSURE_BELOW)
+        doubtful = figures["accuracy_unsure"] < UNSURE_BELOW
+        settings = {"temperature": figures["temperature"], "unsure_below": UNSURE_BELOW if doubtful else 0.0}
+    figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
+    return figures, settings, found
+
+
+def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], list[Predictions], list[Run]]:
+    """Figures that need each fold's model, each fold's held-out predictions, and the folds' runs.
 
     ``not_batik_<source>`` tells held-out batik from pictures that are none, fold by fold, averaged: by what the frozen
     features leave unexplained (:mod:`training.rejection`) or, without any, by the probability of the best class.
@@ -208,14 +227,12 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
     outside = others(recipe)
     large = None
     separations: dict[str, list[float]] = {name: [] for name in outside}
-    predictions, accuracies, runs, description = [], [], [], ""
+    predictions, runs, description = [], [], ""
     trainers = list(cross_validate(recipe))
     for trainer in trainers:
         description = trainer.data.description
         runs.append(trainer.run)
-        found = trainer.predict(trainer.held)
-        predictions.append(found)
-        accuracies.append(accuracy(found.labels, found.probabilities))
+        predictions.append(trainer.predict(trainer.held))
         fitted = None
         if recipe.at_large:
             large = large or at_large(trainer)
@@ -231,19 +248,14 @@ def cross_validated(recipe: ClassifierRecipe) -> tuple[dict[str, Any], Predictio
                     inside.amax(1), trainer.predict(range(len(strangers)), strangers).probabilities.amax(1)
                 )
             separations[name].append(separation)
-    parts: dict[str, Any] = {"reference": f"{description}; cross-validated by near-duplicate group"}
-    parts |= {"accuracy_worst_fold": min(accuracies), "accuracy_best_fold": max(accuracies)}
-    figures = {name: sum(values) / len(values) for name, values in separations.items()}
-    if figures:
-        parts |= {f"not_batik_{name.partition(':')[0].replace('-', '_')}": value for name, value in figures.items()}
-        parts["not_batik_auroc"] = min(figures.values())
+    figures: dict[str, Any] = {"reference": f"{description}; cross-validated by near-duplicate group"}
+    means = {name: sum(values) / len(values) for name, values in separations.items()}
+    if means:
+        figures |= {f"not_batik_{name.partition(':')[0].replace('-', '_')}": value for name, value in means.items()}
+        figures["not_batik_auroc"] = min(means.values())
     if recipe.channels == 3:
-        parts |= robustness(trainers)
-    if recipe.calibrate:
-        whole = joined(predictions)
-        parts["temperature"] = fit_temperature(whole.labels, whole.logits)
-        predictions = calibrated(predictions)
-    return parts, joined(predictions), runs
+        figures |= robustness(trainers)
+    return figures, predictions, runs
 
 
 def without(trainer: ClassifierTrainer, features: Tensor, groups: list[int]) -> Tensor:

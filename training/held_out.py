@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gan import catalog
 from gan.checkpoint import REJECTION, read_config, write_config
@@ -18,20 +17,13 @@ from gan.classify import Rejection
 from gan.files import atomic
 from gan.results import history_end
 from training.classifier import ClassifierTrainer, Predictions, open_for
-from training.evaluate import (
-    UNSURE_BELOW,
-    calibrated,
-    joined,
-    write_confusion,
-    write_curves,
-    write_metrics,
-)
+from training.evaluate import figures_of_folds, write_confusion, write_curves, write_metrics
 from training.folds import cross_validate, groups_of
 from training.promote import checkpoint_of
 from training.recipes import ClassifierRecipe
 from training.records import FEATURES, FOLDS
 from training.runs import Run
-from training.scores import accuracy, classifier_figures, confusion, fit_temperature, sure_figures
+from training.scores import confusion
 from training.start import from_json
 
 # The base's "not batik" is taken over where it knows nearly all of the visitor's pictures for batik.
@@ -82,26 +74,14 @@ def write(
     reference: str,
 ) -> None:
     """Figures, confusions, held-out curves, temperature and "not batik" into a checkpoint folder, figures last."""
-    config, settings = read_config(checkpoint), {}
-    figures: dict[str, Any] = {"folds": len(parts), "reference": reference}
-    accuracies = [accuracy(part.labels, part.probabilities) for part in parts]
-    figures |= {"accuracy_worst_fold": min(accuracies), "accuracy_best_fold": max(accuracies)}
-    if recipe.calibrate:
-        whole = joined(parts)
-        figures["temperature"] = fit_temperature(whole.labels, whole.logits)
-        parts = calibrated(parts)
-    found = joined(parts)
-    if recipe.calibrate:
-        figures |= sure_figures(found.labels, found.probabilities, UNSURE_BELOW)
-        doubtful = figures["accuracy_unsure"] < UNSURE_BELOW
-        settings = {"temperature": figures["temperature"], "unsure_below": UNSURE_BELOW if doubtful else 0.0}
-    figures |= {**classifier_figures(found.labels, found.probabilities), "loss": found.loss}
+    held, settings, found = figures_of_folds(recipe, parts)
+    figures = {"folds": len(parts), "reference": reference, **held}
     write_confusion(checkpoint / "confusion.csv", confusion(found.labels, found.probabilities), classes)
     write_curves(checkpoint / "history.csv", runs)
     if keep:
         with atomic(checkpoint / REJECTION) as path:
             shutil.copyfile(catalog.find(recipe.start) / REJECTION, path)
-    write_config(checkpoint, {**config, **settings})
+    write_config(checkpoint, {**read_config(checkpoint), **settings})
     write_metrics(checkpoint, {**figures, **history_end(checkpoint)}, COMMAND)
 
 

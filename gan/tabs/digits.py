@@ -26,7 +26,8 @@ from gan.tabs.common import (
 )
 from gan.texts import LANGUAGES, say
 
-FIRST = "2026"
+# What the page opens with: of a shipped model's samples seed 0 is a nought, seed 1 a one, as they are typed here.
+FIRST = "0123456789"
 LONGEST = 20
 ROWS = COLUMNS = 10
 # Twenty-eight pixels are hard to see: the grid is shown, and saved, three times as large.
@@ -66,8 +67,12 @@ def digits(text: str, seed: int = 0, language: str = "en") -> list[tuple[str, st
         raise RequestError("error.request.digits", most=LONGEST)
     model, seed = model_name(), whole(seed)
     pictures = draw(model, [int(one) for one in wanted], seed)
-    seeds = seeds_from(seed, len(wanted))
-    drawn = list(zip(wanted, seeds, strict=True))
+    return saved(model, wanted, seed, pictures, language)
+
+
+def saved(model: str, text: str, seed: int, pictures: list[Image.Image], language: str) -> list[tuple[str, str]]:
+    """The pictures of the digits of ``text``, drawn from ``seed`` on, as files that say what they are, captioned."""
+    drawn = list(zip(text, seeds_from(seed, len(text)), strict=True))
     notes = [{"model": model, "digit": one, "seed": its, "truncation": 1} for one, its in drawn]
     names = [f"{model}-{i:02d}-digit-{one}-seed-{its}" for i, (one, its) in enumerate(drawn)]
     captions = [say("digits.caption", language, digit=one, seed=its) for one, its in drawn]
@@ -82,9 +87,8 @@ def grid(seed: int = 0) -> str:
         CheckpointError: when there is no model for digits.
     """
     model, seed = model_name(), whole(seed)
-    half = [row for row in range(ROWS // 2) for _ in range(COLUMNS)]
-    first = draw(model, half, seed)
-    pictures = first + draw(model, [row + ROWS // 2 for row in half], seeds_from(seed + len(half), 1)[0])
+    half = list(range(ROWS)) * (COLUMNS // 2)
+    pictures = draw(model, half, seed) + draw(model, half, seeds_from(seed + len(half), 1)[0])
     sheet = sheet_of(pictures)
     return write_pngs([sheet], [f"{model}-grid-seed-{seed}"], [{"model": model, "seed": seed, "truncation": 1}])[0]
 
@@ -95,11 +99,11 @@ def show(text: str, seed: int = 0, language: str = "en") -> tuple[list[tuple[str
 
 
 def sheet_of(pictures: list[Image.Image]) -> Image.Image:
-    """A hundred pictures, row by row, as one."""
+    """A hundred pictures, column by column, as one: a row for each digit where they run through the digits in turn."""
     side = pictures[0].width
     sheet = Image.new("L", (COLUMNS * side, ROWS * side))
     for number, picture in enumerate(pictures):
-        sheet.paste(picture.convert("L"), (number % COLUMNS * side, number // COLUMNS * side))
+        sheet.paste(picture.convert("L"), (number // ROWS * side, number % ROWS * side))
     return sheet.resize((sheet.width * GRID_SCALE, sheet.height * GRID_SCALE), Image.Resampling.NEAREST)
 
 
@@ -115,23 +119,17 @@ def shipped() -> tuple[str, list[Image.Image]]:
 
 
 def opening() -> tuple[list[tuple[str, str]], str | None]:
-    """Digits and sheet as the page shows them before anyone has asked: from the model's samples, without the model."""
+    """Digits and sheet that the form, as it stands, asks for: from the model's samples, without the model."""
     model, made = shipped()
     if not made:
         return [], None
-    sheet = sheet_of([made[10 * column + row] for row in range(ROWS) for column in range(COLUMNS)])
-    sheets = write_pngs([sheet], [f"{model}-samples"], [{"model": model, "seed": 0, "truncation": 1}])
+    sheets = write_pngs([sheet_of(made)], [f"{model}-grid-seed-0"], [{"model": model, "seed": 0, "truncation": 1}])
     return opening_digits(model, made), sheets[0]
 
 
 def opening_digits(model: str, made: list[Image.Image], language: str = "en") -> list[tuple[str, str]]:
     """The digits of :func:`opening`, captioned; none where nothing is shipped."""
-    seeds = [10 * place + int(one) for place, one in enumerate(FIRST)] if made else []
-    notes = [{"model": model, "digit": seed % 10, "seed": seed, "truncation": 1} for seed in seeds]
-    names = [f"{model}-{i:02d}-digit-{seed % 10}-seed-{seed}" for i, seed in enumerate(seeds)]
-    paths = write_pngs([made[seed] for seed in seeds], names, notes)
-    captions = [say("digits.caption", language, digit=seed % 10, seed=seed) for seed in seeds]
-    return list(zip(paths, captions, strict=True))
+    return saved(model, FIRST, 0, made[: len(FIRST)], language) if made else []
 
 
 def in_words_of(language: str = "en") -> Any:

@@ -171,9 +171,9 @@ def test_strangers_are_told_from_what_was_held_and_the_worst_source_counts(monke
     outside = {name: (list(range(4)), BATIK, pictures) for name, pictures in strangers.items()}
     monkeypatch.setattr(module, "others", lambda recipe: outside)
     monkeypatch.setattr(module, "cross_validate", lambda recipe: [Fold([0, 1]), Fold([2, 3])])
-    parts, found, _ = module.cross_validated(recipe)
-    assert (parts["not_batik_far_off"], parts["not_batik_near"], parts["not_batik_auroc"]) == (1.0, 0.5, 0.5)
-    assert found.indices == [0, 1, 2, 3]
+    figures, parts, _ = module.cross_validated(recipe)
+    assert (figures["not_batik_far_off"], figures["not_batik_near"], figures["not_batik_auroc"]) == (1.0, 0.5, 0.5)
+    assert [part.indices for part in parts] == [[0, 1], [2, 3]]
 
 
 def test_confused_classes_are_read_as_they_were_written(tmp_path):
