@@ -223,6 +223,8 @@ table.answers .failed td { color: var(--secondary-700); }
   .swatches label span { font-size: 12.5px; }
   .pictures:not(.digits) .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
   .pictures.many:not(.digits) .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+  /* Five digits a row, so that ten fill two. */
+  .digits .gallery-item { flex-basis: 56px; }
   .actions { display: grid !important; grid-template-columns: repeat(6, 1fr); }
   .actions > * { min-width: 0 !important; width: 100%; grid-column: span 3; }
   .actions > .form { grid-column: 1 / -1; }
