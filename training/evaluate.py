@@ -103,7 +103,7 @@ def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, A
         # A mirrored digit is no digit; everything else may have been learnt mirrored.
         near.append(reference_features(own, size, flipped=True))
     figures = {**generator_figures(fake, real, near), "searched": len(own)}
-    write_nearest(folder / NEAREST, figures.pop("nearest"))
+    distances = figures.pop("nearest")
     if reals.labels is not None and model.classes:
         labels = torch.arange(samples) % model.classes
         recalls = recall_by_class(fake, labels, real, reals.labels)
@@ -114,6 +114,8 @@ def generator(folder: Path, config: dict[str, Any], samples: int) -> dict[str, A
         figures["motif_agreement"] = motif_agreement(model, source, samples)
         whole = spread(open_source(f"{source.removesuffix('!all')}!all", size, channels), samples)
         figures |= {"fid_uncurated": fid(fake, reference_features(whole, size)), "real_uncurated": len(whole)}
+    # Nothing is written before every figure is there.
+    write_nearest(folder / NEAREST, distances)
     return {**figures, "reference": reals.description, **effort(folder, config), "parameters": model.parameters}
 
 
